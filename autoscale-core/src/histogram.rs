@@ -1,0 +1,147 @@
+//! A mergeable histogram of response times with bounded relative error.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Width of a bucket as a ratio. Reporting a bucket's geometric middle is then at most 0.4 % off.
+const GROWTH: f64 = 1.008;
+/// Shortest time that is told apart from zero.
+const FLOOR: f64 = 1e-4;
+
+/// Counts in logarithmic buckets, as in `DDSketch` (Masson, Rim, Lee, VLDB 2019): merging two histograms
+/// gives exactly the histogram of both inputs together, so quantiles of an episode come from merged
+/// intervals and never from quantiles of quantiles.
+///
+/// Quantiles have a relative error of at most 0.5 %, for times above 0.1 ms.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogHistogram {
+    /// Index of the first stored bucket.
+    first: usize,
+    counts: Vec<u64>,
+    total: u64,
+    sum_s: f64,
+}
+
+fn bucket(seconds: f64) -> usize {
+    if seconds <= FLOOR { 0 } else { 1 + ((seconds / FLOOR).ln() / GROWTH.ln()) as usize }
+}
+
+fn middle(bucket: usize) -> f64 {
+    if bucket == 0 { FLOOR / 2.0 } else { FLOOR * GROWTH.powf(bucket as f64 - 0.5) }
+}
+
+impl LogHistogram {
+    /// Nothing counted yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Counts one response time, in seconds.
+    pub fn record_secs(&mut self, seconds: f64) {
+        let index = bucket(seconds);
+        self.reach(index, index);
+        self.counts[index - self.first] += 1;
+        self.total += 1;
+        self.sum_s += seconds;
+    }
+
+    /// Adds all that `other` counted.
+    pub fn merge(&mut self, other: &Self) {
+        if other.total == 0 {
+            return;
+        }
+        self.reach(other.first, other.first + other.counts.len() - 1);
+        let shift = other.first - self.first;
+        for (mine, theirs) in self.counts[shift..].iter_mut().zip(&other.counts) {
+            *mine += theirs;
+        }
+        self.total += other.total;
+        self.sum_s += other.sum_s;
+    }
+
+    /// Makes room for buckets `low..=high`.
+    fn reach(&mut self, low: usize, high: usize) {
+        if self.counts.is_empty() {
+            self.first = low;
+        }
+        if low < self.first {
+            self.counts.splice(0..0, std::iter::repeat_n(0, self.first - low));
+            self.first = low;
+        }
+        if high >= self.first + self.counts.len() {
+            self.counts.resize(high - self.first + 1, 0);
+        }
+    }
+
+    /// How many times were counted.
+    pub fn count(&self) -> u64 {
+        self.total
+    }
+
+    /// Their mean (exact); `None` when nothing was counted.
+    pub fn mean(&self) -> Option<Duration> {
+        (self.total > 0).then(|| Duration::from_secs_f64(self.sum_s / self.total as f64))
+    }
+
+    /// The `q`-quantile: the smallest time that at least a share `q` of all do not exceed (the
+    /// nearest-rank definition). `None` when nothing was counted.
+    pub fn quantile(&self, q: f64) -> Option<Duration> {
+        if self.total == 0 {
+            return None;
+        }
+        let rank = ((q * self.total as f64).ceil() as u64).clamp(1, self.total);
+        let mut seen = 0;
+        for (offset, count) in self.counts.iter().enumerate() {
+            seen += count;
+            if seen >= rank {
+                return Some(Duration::from_secs_f64(middle(self.first + offset)));
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn quantiles_are_within_half_a_percent(
+            mut times in proptest::collection::vec(0.0002f64..100.0, 1..300), q in 0.01f64..1.0,
+        ) {
+            let mut histogram = LogHistogram::new();
+            for &t in &times { histogram.record_secs(t); }
+            times.sort_by(f64::total_cmp);
+            let exact = times[((q * times.len() as f64).ceil() as usize).clamp(1, times.len()) - 1];
+            let estimate = histogram.quantile(q).expect("not empty").as_secs_f64();
+            prop_assert!((estimate / exact - 1.0).abs() <= 0.005, "{estimate} against {exact}");
+        }
+
+        #[test]
+        fn merging_equals_counting_together(
+            a in proptest::collection::vec(0.0f64..50.0, 0..100),
+            b in proptest::collection::vec(0.0f64..50.0, 0..100),
+        ) {
+            let count = |times: &[f64]| {
+                let mut h = LogHistogram::new();
+                for &t in times { h.record_secs(t); }
+                h
+            };
+            let mut merged = count(&a);
+            merged.merge(&count(&b));
+            let together = count(&[a, b].concat());
+            prop_assert_eq!(merged.count(), together.count());
+            for q in [0.01, 0.5, 0.9, 0.99, 1.0] {
+                prop_assert_eq!(merged.quantile(q), together.quantile(q));
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_histogram_has_no_quantile() {
+        assert_eq!(LogHistogram::new().quantile(0.5), None);
+        assert_eq!(LogHistogram::new().mean(), None);
+    }
+}
