@@ -1,1 +1,18 @@
-//! stub
+//! A request-level simulator of a service on Kubernetes.
+//!
+//! Start at [`world::World`]: load arrives ([`trace`], [`arrivals`]), pods serve it (`pod`, [`service`]),
+//! and a scrape pipeline (`probe`) shows a policy what a cluster would show, as late as it would.
+//! [`scenario`] says what is simulated; [`clairvoyant`] is a simple yardstick that knows the load ahead;
+//! [`oracle`] holds the results of queueing theory that the simulator is tested against.
+//!
+//! This crate reads no clock and no operating-system randomness, and knows no policy but the trait.
+
+pub mod arrivals;
+pub mod clairvoyant;
+pub mod oracle;
+mod pod;
+mod probe;
+pub mod scenario;
+pub mod service;
+pub mod trace;
+pub mod world;

@@ -1,0 +1,504 @@
+//! Load: how many requests per second are offered, second by second, and when they arrive.
+
+use crate::trace::Trace;
+use autoscale_core::seed::{Seed, Stream};
+use autoscale_core::units::RequestRate;
+use autoscale_core::validate::{ConfigError, in_range};
+use rand::RngExt;
+use rand_distr::{Distribution, Exp1, Poisson, StandardNormal, StudentT};
+use serde::{Deserialize, Serialize};
+use std::f64::consts::TAU;
+
+const DAY_S: f64 = 86_400.0;
+const MOST_RPS: f64 = 1e6;
+
+/// The shape of the load, as written in a scenario. Rates are in requests per second, times in seconds
+/// after the start of the episode unless said otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum LoadConfig {
+    /// Always the same rate.
+    Constant {
+        /// Requests per second.
+        rps: f64,
+    },
+    /// A sine over the day; the episode is a window at a seeded hour.
+    Diurnal {
+        /// Mean over a day.
+        mean_rps: f64,
+        /// Height of the sine as a share of the mean, 0 to 1.
+        amplitude: f64,
+        /// Hour of the day with the most load, 0 to 24.
+        peak_hour: f64,
+    },
+    /// From one rate to another in a straight line.
+    Ramp {
+        /// Rate before.
+        from_rps: f64,
+        /// Rate after.
+        to_rps: f64,
+        /// When it begins.
+        start_s: f64,
+        /// How long it takes.
+        duration_s: f64,
+    },
+    /// From one rate to another at once.
+    Step {
+        /// Rate before.
+        before_rps: f64,
+        /// Rate after.
+        after_rps: f64,
+        /// When.
+        at_s: f64,
+    },
+    /// A crowd comes, stays and goes.
+    FlashCrowd {
+        /// Rate without the crowd.
+        base_rps: f64,
+        /// Peak as a multiple of the base.
+        factor: f64,
+        /// When it begins.
+        at_s: f64,
+        /// Straight rise to the peak.
+        rise_s: f64,
+        /// Time at the peak.
+        hold_s: f64,
+        /// Straight fall back.
+        fall_s: f64,
+    },
+    /// Markov-modulated Poisson process with two states (Fischer and Meier-Hellstern 1993).
+    Mmpp {
+        /// Rate in the quiet state.
+        low_rps: f64,
+        /// Rate in the busy state.
+        high_rps: f64,
+        /// Mean stay in the quiet state.
+        mean_low_s: f64,
+        /// Mean stay in the busy state.
+        mean_high_s: f64,
+    },
+    /// Day rhythm, match surges and sudden spikes; the episode is a window at a seeded time of a day.
+    MatchDay(MatchDay),
+}
+
+/// A web site during a tournament: a day rhythm, surges around matches whose hours vary from day to day,
+/// and sudden spikes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MatchDay {
+    /// Mean over many days.
+    pub mean_rps: f64,
+    /// Height of the day's sine as a share of the base load.
+    pub day_amplitude: f64,
+    /// Hour of the day with the most everyday load.
+    pub peak_hour: f64,
+    /// Matches a day; each at a uniformly drawn time between noon and 22 h.
+    pub matches: u32,
+    /// Least height of a surge as a multiple of the base load.
+    pub surge_low: f64,
+    /// Largest height of a surge as a multiple of the base load; heights between are drawn uniformly.
+    pub surge_high: f64,
+    /// Standard deviation in time of a surge's bell shape: half-width at half height is 1.18 times this.
+    pub surge_width_s: f64,
+    /// Spikes per hour, at times of a Poisson process.
+    pub spikes_per_hour: f64,
+    /// Least height of a spike as a multiple of the load at that time.
+    pub spike_low: f64,
+    /// Largest height of a spike; heights between are drawn with small ones more frequent.
+    pub spike_high: f64,
+    /// Shortest rise of a spike to its peak.
+    pub spike_rise_low_s: f64,
+    /// Longest rise of a spike to its peak.
+    pub spike_rise_high_s: f64,
+    /// Mean time in which a spike dies away (exponentially).
+    pub spike_decay_s: f64,
+}
+
+/// Over-dispersion beyond Poisson: a heavy-tailed, correlated factor on the rate, drawn each minute.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NoiseConfig {
+    /// Relative standard deviation per minute around the level, 0 to 1.
+    pub relative_sd: f64,
+    /// Correlation from one minute to the next, 0 to 0.99.
+    pub correlation: f64,
+    /// Degrees of freedom of the Student t innovations: the fewer, the heavier the tail; above 4, up to 100.
+    pub degrees_of_freedom: f64,
+}
+
+impl Default for NoiseConfig {
+    fn default() -> Self {
+        Self { relative_sd: 0.0, correlation: 0.3, degrees_of_freedom: 5.0 }
+    }
+}
+
+impl LoadConfig {
+    /// Checks all ranges.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let rps = |field: &str, value: f64| in_range(field, value, 0.0, MOST_RPS).map(|_| ());
+        let time = |field: &str, value: f64| in_range(field, value, 0.0, 1e9).map(|_| ());
+        let length = |field: &str, value: f64| in_range(field, value, 1.0, 1e9).map(|_| ());
+        match *self {
+            Self::Constant { rps: r } => rps("rps", r),
+            Self::Diurnal { mean_rps, amplitude, peak_hour } => {
+                rps("mean_rps", mean_rps)?;
+                in_range("amplitude", amplitude, 0.0, 1.0)?;
+                in_range("peak_hour", peak_hour, 0.0, 24.0).map(|_| ())
+            }
+            Self::Ramp { from_rps, to_rps, start_s, duration_s } => {
+                rps("from_rps", from_rps)?;
+                rps("to_rps", to_rps)?;
+                time("start_s", start_s)?;
+                length("duration_s", duration_s)
+            }
+            Self::Step { before_rps, after_rps, at_s } => {
+                rps("before_rps", before_rps)?;
+                rps("after_rps", after_rps)?;
+                time("at_s", at_s)
+            }
+            Self::FlashCrowd { base_rps, factor, at_s, rise_s, hold_s, fall_s } => {
+                rps("base_rps", base_rps)?;
+                in_range("factor", factor, 1.0, 1000.0)?;
+                time("at_s", at_s)?;
+                length("rise_s", rise_s)?;
+                time("hold_s", hold_s)?;
+                length("fall_s", fall_s)
+            }
+            Self::Mmpp { low_rps, high_rps, mean_low_s, mean_high_s } => {
+                rps("low_rps", low_rps)?;
+                rps("high_rps", high_rps)?;
+                length("mean_low_s", mean_low_s)?;
+                length("mean_high_s", mean_high_s)
+            }
+            Self::MatchDay(ref day) => day.check(),
+        }
+    }
+
+    /// Long-run mean rate (of an hour from the start on for shapes that end).
+    pub(crate) fn mean(&self) -> RequestRate {
+        let mean = match *self {
+            Self::Constant { rps } => rps,
+            Self::Diurnal { mean_rps, .. } => mean_rps,
+            Self::Ramp { from_rps, to_rps, .. } => f64::midpoint(from_rps, to_rps),
+            Self::Step { before_rps, after_rps, .. } => f64::midpoint(before_rps, after_rps),
+            Self::FlashCrowd { base_rps, factor, rise_s, hold_s, fall_s, .. } => {
+                base_rps * (1.0 + (factor - 1.0) * (hold_s + f64::midpoint(rise_s, fall_s)) / 3600.0)
+            }
+            Self::Mmpp { low_rps, high_rps, mean_low_s, mean_high_s } => {
+                (low_rps * mean_low_s + high_rps * mean_high_s) / (mean_low_s + mean_high_s)
+            }
+            Self::MatchDay(ref day) => day.mean_rps,
+        };
+        RequestRate::new(mean).unwrap_or_default()
+    }
+
+    /// Mean rate of every second from `-lead` to `length`, without noise.
+    fn rates(&self, seed: Seed, lead: u32, length: u32) -> Vec<f64> {
+        let seconds = || (0..lead + length).map(move |s| f64::from(s) - f64::from(lead));
+        let straight = |t: f64, from: f64, to: f64, start: f64, duration: f64| {
+            from + (to - from) * ((t - start) / duration).clamp(0.0, 1.0)
+        };
+        let mut stream = seed.child("shape").stream();
+        match *self {
+            Self::Constant { rps } => seconds().map(|_| rps).collect(),
+            Self::Diurnal { mean_rps, amplitude, peak_hour } => {
+                let start = stream.random::<f64>() * DAY_S;
+                seconds().map(|t| mean_rps * (1.0 + amplitude * sine(start + t, peak_hour))).collect()
+            }
+            Self::Ramp { from_rps, to_rps, start_s, duration_s } => {
+                seconds().map(|t| straight(t, from_rps, to_rps, start_s, duration_s)).collect()
+            }
+            Self::Step { before_rps, after_rps, at_s } => {
+                seconds().map(|t| if t < at_s { before_rps } else { after_rps }).collect()
+            }
+            Self::FlashCrowd { base_rps, factor, at_s, rise_s, hold_s, fall_s } => seconds()
+                .map(|t| {
+                    let up = straight(t, 0.0, 1.0, at_s, rise_s);
+                    let down = straight(t, 0.0, 1.0, at_s + rise_s + hold_s, fall_s);
+                    base_rps * (1.0 + (factor - 1.0) * (up - down))
+                })
+                .collect(),
+            Self::Mmpp { low_rps, high_rps, mean_low_s, mean_high_s } => {
+                let mut busy = stream.random::<f64>() < mean_high_s / (mean_low_s + mean_high_s);
+                let mut left = 0.0;
+                let mut first = true;
+                seconds()
+                    .map(|_| {
+                        while left <= 0.0 {
+                            busy ^= !first;
+                            first = false;
+                            let stay: f64 = Exp1.sample(&mut stream);
+                            left += stay * if busy { mean_high_s } else { mean_low_s };
+                        }
+                        left -= 1.0;
+                        if busy { high_rps } else { low_rps }
+                    })
+                    .collect()
+            }
+            Self::MatchDay(ref day) => day.rates(&mut stream, lead, length),
+        }
+    }
+}
+
+/// A sine over the day with its top at `peak_hour`.
+fn sine(time_of_day_s: f64, peak_hour: f64) -> f64 {
+    (TAU * (time_of_day_s / DAY_S - peak_hour / 24.0)).cos()
+}
+
+impl MatchDay {
+    fn check(&self) -> Result<(), ConfigError> {
+        in_range("mean_rps", self.mean_rps, 0.0, MOST_RPS)?;
+        in_range("day_amplitude", self.day_amplitude, 0.0, 1.0)?;
+        in_range("peak_hour", self.peak_hour, 0.0, 24.0)?;
+        in_range("matches", f64::from(self.matches), 0.0, 10.0)?;
+        in_range("surge_low", self.surge_low, 0.0, 100.0)?;
+        in_range("surge_high", self.surge_high, self.surge_low, 100.0)?;
+        in_range("surge_width_s", self.surge_width_s, 60.0, 20_000.0)?;
+        in_range("spikes_per_hour", self.spikes_per_hour, 0.0, 60.0)?;
+        in_range("spike_low", self.spike_low, 1.0, 100.0)?;
+        in_range("spike_high", self.spike_high, self.spike_low, 100.0)?;
+        in_range("spike_rise_low_s", self.spike_rise_low_s, 1.0, 3600.0)?;
+        in_range("spike_rise_high_s", self.spike_rise_high_s, self.spike_rise_low_s, 3600.0)?;
+        in_range("spike_decay_s", self.spike_decay_s, 1.0, 3600.0)?;
+        Ok(())
+    }
+
+    /// Mean of surges and spikes as a multiple of the base load, so that the mean comes out as asked.
+    fn normaliser(&self) -> f64 {
+        let bell = self.surge_width_s * TAU.sqrt();
+        let surges = f64::from(self.matches) * f64::midpoint(self.surge_low, self.surge_high) * bell / DAY_S;
+        // Height − 1 of a spike is low + (high − low) u², whose mean is low + (high − low)/3.
+        let height = self.spike_low - 1.0 + (self.spike_high - self.spike_low) / 3.0;
+        let rise = f64::midpoint(self.spike_rise_low_s, self.spike_rise_high_s) / 2.0;
+        let spikes = self.spikes_per_hour * height * (rise + self.spike_decay_s) / 3600.0;
+        (1.0 + surges) * (1.0 + spikes)
+    }
+
+    fn rates(&self, stream: &mut Stream, lead: u32, length: u32) -> Vec<f64> {
+        let start = stream.random::<f64>() * DAY_S;
+        // Matches of the day and of its neighbours, whose surges reach over midnight.
+        let mut matches = Vec::new();
+        for day in -1..=2 {
+            for _ in 0..self.matches {
+                let hour = 12.0 + 10.0 * stream.random::<f64>();
+                let height = self.surge_low + (self.surge_high - self.surge_low) * stream.random::<f64>();
+                matches.push((f64::from(day) * DAY_S + hour * 3600.0, height));
+            }
+        }
+        let mut spikes = Vec::new();
+        if self.spikes_per_hour > 0.0 {
+            // A spike that began an hour ago may still be felt.
+            let mut t = -f64::from(lead) - 3600.0;
+            loop {
+                let gap: f64 = Exp1.sample(stream);
+                t += gap * 3600.0 / self.spikes_per_hour;
+                let u: f64 = stream.random();
+                let height = self.spike_low - 1.0 + (self.spike_high - self.spike_low) * u * u;
+                let rise = self.spike_rise_low_s
+                    + (self.spike_rise_high_s - self.spike_rise_low_s) * stream.random::<f64>();
+                if t >= f64::from(length) {
+                    break;
+                }
+                spikes.push((t, height, rise));
+            }
+        }
+        let base = self.mean_rps / self.normaliser();
+        (0..lead + length)
+            .map(|s| {
+                let t = f64::from(s) - f64::from(lead);
+                let surges: f64 = matches
+                    .iter()
+                    .map(|&(at, height)| {
+                        height * (-((start + t - at) / self.surge_width_s).powi(2) / 2.0).exp()
+                    })
+                    .sum();
+                let spike: f64 = spikes
+                    .iter()
+                    .filter(|&&(at, _, _)| t >= at)
+                    .map(|&(at, height, rise)| {
+                        let age = t - at;
+                        height
+                            * if age < rise { age / rise } else { (-(age - rise) / self.spike_decay_s).exp() }
+                    })
+                    .sum();
+                base * (1.0 + self.day_amplitude * sine(start + t, self.peak_hour) + surges) * (1.0 + spike)
+            })
+            .collect()
+    }
+}
+
+impl NoiseConfig {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        in_range("relative_sd", self.relative_sd, 0.0, 1.0)?;
+        in_range("correlation", self.correlation, 0.0, 0.99)?;
+        in_range("degrees_of_freedom", self.degrees_of_freedom, 4.1, 100.0)?;
+        Ok(())
+    }
+
+    /// Multiplies each minute of `rates` by a factor around 1.
+    fn apply(&self, rates: &mut [f64], seed: Seed) {
+        if self.relative_sd == 0.0 {
+            return;
+        }
+        // `check` keeps the degrees of freedom where a Student t exists and has a variance.
+        let Ok(student) = StudentT::new(self.degrees_of_freedom) else { return };
+        let mut stream = seed.child("noise").stream();
+        let unit = (self.degrees_of_freedom / (self.degrees_of_freedom - 2.0)).sqrt();
+        let innovation = (1.0 - self.correlation * self.correlation).sqrt();
+        let mut x: f64 = StandardNormal.sample(&mut stream);
+        for minute in rates.chunks_mut(60) {
+            let t: f64 = student.sample(&mut stream);
+            x = self.correlation * x + innovation * t / unit;
+            // Clipped far out: one draw must not multiply a minute's load by more than 1 + 8 sd.
+            let factor = (1.0 + self.relative_sd * x.clamp(-8.0, 8.0)).max(0.0);
+            for rate in minute {
+                *rate *= factor;
+            }
+        }
+    }
+}
+
+/// Where the load comes from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) enum Load {
+    Generated(LoadConfig),
+    Traced(Trace),
+}
+
+impl Load {
+    /// Mean rate of every second from `-lead` to `length`, noise included.
+    pub(crate) fn path(&self, noise: &NoiseConfig, seed: Seed, lead: u32, length: u32) -> Vec<f64> {
+        match self {
+            Self::Generated(config) => {
+                let mut rates = config.rates(seed, lead, length);
+                noise.apply(&mut rates, seed);
+                rates
+            }
+            // A trace carries its own noise. The window begins at a seeded step; a trace shorter than the
+            // episode is taken from its start and repeated.
+            Self::Traced(trace) => {
+                let spare = (trace.duration().as_secs_f64() - f64::from(lead + length)).max(0.0);
+                let steps = (spare / trace.step().as_secs_f64()) as u64;
+                let mut stream = seed.child("shape").stream();
+                let first = stream.random_range(0..=steps) as f64 * trace.step().as_secs_f64();
+                (0..lead + length).map(|s| trace.at_second(first as u64 + u64::from(s))).collect()
+            }
+        }
+    }
+}
+
+/// Arrival times of a non-homogeneous Poisson process whose rate is constant within each second.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrivals {
+    stream: Stream,
+}
+
+impl Arrivals {
+    pub(crate) fn new(seed: Seed) -> Self {
+        Self { stream: seed.child("arrivals").stream() }
+    }
+
+    /// Writes the sorted arrival times of one second, as offsets in [0, 1), into `offsets`. Given their
+    /// number, arrivals of a Poisson process are ordered uniforms, drawn here by exponential spacings
+    /// (Devroye 1986, chapter V.3).
+    pub(crate) fn second(&mut self, rate: f64, offsets: &mut Vec<f64>) {
+        offsets.clear();
+        // `Poisson` refuses a rate of zero, in which second nothing arrives.
+        let Ok(poisson) = Poisson::new(rate) else { return };
+        let count = poisson.sample(&mut self.stream) as usize;
+        let mut sum = 0.0;
+        for _ in 0..count {
+            let gap: f64 = Exp1.sample(&mut self.stream);
+            sum += gap;
+            offsets.push(sum);
+        }
+        let last: f64 = Exp1.sample(&mut self.stream);
+        let total = sum + last;
+        for offset in offsets {
+            *offset /= total;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Scenario;
+
+    fn moments(values: &[f64]) -> (f64, f64) {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        (mean, values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64)
+    }
+
+    #[test]
+    fn counts_are_poisson_and_sorted_within_the_second() {
+        let mut arrivals = Arrivals::new(Seed::root(3));
+        let mut offsets = Vec::new();
+        let counts: Vec<f64> = (0..20_000)
+            .map(|_| {
+                arrivals.second(40.0, &mut offsets);
+                assert!(offsets.is_sorted() && offsets.iter().all(|o| (0.0..1.0).contains(o)));
+                offsets.len() as f64
+            })
+            .collect();
+        let (mean, variance) = moments(&counts);
+        assert!((mean - 40.0).abs() < 0.2, "{mean}");
+        assert!((variance / mean - 1.0).abs() < 0.04, "{variance}");
+        arrivals.second(0.0, &mut offsets);
+        assert!(offsets.is_empty());
+    }
+
+    #[test]
+    fn match_day_has_the_mean_it_is_asked_for() {
+        let scenario = Scenario::builtin("match-day").unwrap();
+        let days: Vec<f64> = (0..400)
+            .map(|k| {
+                let rates = scenario.load_path(Seed::root(k), 3600);
+                rates.iter().sum::<f64>() / rates.len() as f64
+            })
+            .collect();
+        let (mean, variance) = moments(&days);
+        let error = 4.0 * (variance / 400.0).sqrt();
+        assert!((mean - 200.0).abs() < error, "mean {mean}, four standard errors {error}");
+        assert!(error < 30.0);
+    }
+
+    #[test]
+    fn noise_has_the_spread_correlation_and_tail_asked_for() {
+        let noise = NoiseConfig { relative_sd: 0.05, correlation: 0.3, degrees_of_freedom: 5.0 };
+        let mut rates = vec![1.0; 60 * 100_000];
+        noise.apply(&mut rates, Seed::root(5));
+        let minutes: Vec<f64> = rates.iter().step_by(60).copied().collect();
+        let (mean, variance) = moments(&minutes);
+        assert!((mean - 1.0).abs() < 0.001);
+        assert!((variance.sqrt() - 0.05).abs() < 0.002, "{}", variance.sqrt());
+        let lagged: f64 = minutes.windows(2).map(|w| (w[0] - mean) * (w[1] - mean)).sum::<f64>();
+        assert!((lagged / (minutes.len() as f64 * variance) - 0.3).abs() < 0.02);
+        let fourth = minutes.iter().map(|m| (m - mean).powi(4)).sum::<f64>() / minutes.len() as f64;
+        assert!(fourth / (variance * variance) > 4.5, "heavier tails than a Gaussian's 3");
+    }
+
+    #[test]
+    fn shapes_are_what_they_say() {
+        let at = |load: &LoadConfig, t: usize| load.rates(Seed::root(1), 10, 4000)[t + 10];
+        let step = LoadConfig::Step { before_rps: 10.0, after_rps: 30.0, at_s: 100.0 };
+        assert_eq!((at(&step, 99), at(&step, 100)), (10.0, 30.0));
+        let ramp = LoadConfig::Ramp { from_rps: 10.0, to_rps: 30.0, start_s: 100.0, duration_s: 200.0 };
+        assert_eq!((at(&ramp, 0), at(&ramp, 200), at(&ramp, 900)), (10.0, 20.0, 30.0));
+        let crowd = LoadConfig::FlashCrowd {
+            base_rps: 10.0,
+            factor: 4.0,
+            at_s: 100.0,
+            rise_s: 60.0,
+            hold_s: 100.0,
+            fall_s: 100.0,
+        };
+        assert_eq!(
+            (at(&crowd, 50), at(&crowd, 200), at(&crowd, 310), at(&crowd, 2000)),
+            (10.0, 40.0, 25.0, 10.0)
+        );
+        let mmpp = LoadConfig::Mmpp { low_rps: 10.0, high_rps: 50.0, mean_low_s: 30.0, mean_high_s: 10.0 };
+        let (mean, _) = moments(&mmpp.rates(Seed::root(1), 0, 400_000));
+        assert!((mean - 20.0).abs() < 1.0, "{mean}");
+    }
+}

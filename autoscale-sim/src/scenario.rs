@@ -1,0 +1,492 @@
+//! Scenarios: raw TOML to a checked [`Scenario`]. Only checked ones run.
+
+use crate::arrivals::{Load, LoadConfig, NoiseConfig};
+use crate::service::{Demand, DemandConfig};
+use crate::trace::Trace;
+use autoscale_core::limits::{LimitsConfig, ScalingLimits};
+use autoscale_core::reward::RewardWeights;
+use autoscale_core::seed::Seed;
+use autoscale_core::units::{Milli, RequestRate};
+use autoscale_core::validate::{ConfigError, Validate, count_in_range, in_range};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use thiserror::Error;
+
+/// A scenario file that cannot be used.
+#[derive(Debug, Error)]
+pub enum ScenarioError {
+    /// It is not TOML, lacks a field, has an unknown one, or a value of the wrong type.
+    #[error("{origin}: {field}: {message}")]
+    Syntax {
+        /// The file or the built-in's name.
+        origin: String,
+        /// Path of the field.
+        field: String,
+        /// What is wrong there, with line and column.
+        message: String,
+    },
+    /// A value is out of range.
+    #[error("{origin}: {source}")]
+    Value {
+        /// The file or the built-in's name.
+        origin: String,
+        /// The field, its value and the range.
+        #[source]
+        source: ConfigError,
+    },
+}
+
+/// A scenario as it is written in a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioConfig {
+    /// Name: lower-case letters, digits and hyphens.
+    pub name: String,
+    /// One line for people.
+    #[serde(default)]
+    pub description: String,
+    /// Lengths of things.
+    #[serde(default)]
+    pub episode: EpisodeConfig,
+    /// The objective.
+    #[serde(default)]
+    pub slo: SloConfig,
+    /// `minReplicas` and `maxReplicas`.
+    pub limits: LimitsConfig,
+    /// Prices of pods, violations and churn.
+    #[serde(default)]
+    pub prices: RewardWeights,
+    /// What a pod does.
+    pub service: ServiceConfig,
+    /// How long a pod takes to become ready.
+    #[serde(default)]
+    pub startup: StartupConfig,
+    /// The metrics pipeline.
+    #[serde(default)]
+    pub metrics: MetricsConfig,
+    /// The load.
+    pub load: LoadConfig,
+    /// Over-dispersion of the load; none by default.
+    #[serde(default)]
+    pub noise: NoiseConfig,
+}
+
+/// Lengths of episodes and of their parts, in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EpisodeConfig {
+    /// A learner decides this often; also the unit of records. 1 to 600.
+    pub control_interval_s: u32,
+    /// Length of a training episode, a multiple of the control interval.
+    pub training_s: u32,
+    /// Length of an evaluation episode, a multiple of the control interval.
+    pub evaluation_s: u32,
+    /// Simulated before an episode at its initial replicas. 0 to 3,600.
+    pub warmup_s: u32,
+    /// Simulated after an episode without arrivals. 0 to 3,600.
+    pub drain_s: u32,
+}
+
+impl Default for EpisodeConfig {
+    fn default() -> Self {
+        Self { control_interval_s: 15, training_s: 3600, evaluation_s: 10_800, warmup_s: 180, drain_s: 30 }
+    }
+}
+
+/// The service-level objective.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SloConfig {
+    /// A request is late when it takes longer end to end, in milliseconds.
+    pub latency_ms: f64,
+}
+
+impl Default for SloConfig {
+    fn default() -> Self {
+        Self { latency_ms: 500.0 }
+    }
+}
+
+/// How requests are spread over ready pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dispatch {
+    /// Uniformly at random, as kube-proxy does.
+    Random,
+    /// In turn.
+    RoundRobin,
+    /// To the pod with the fewest requests in service and waiting.
+    LeastOutstanding,
+}
+
+/// A pod of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceConfig {
+    /// Requests that a pod works on at once, first come first served. 1 to 1,024.
+    pub workers: u32,
+    /// Requests that may wait in a pod; one more is refused. No bound when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_capacity: Option<u32>,
+    /// How requests are spread over pods.
+    pub dispatch: Dispatch,
+    /// The client gives up after this long, in milliseconds; a request in service is worked on to its end.
+    /// Never when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<f64>,
+    /// CPU request of a pod in millicores: what utilisation is relative to.
+    pub cpu_request_milli: u32,
+    /// CPU limit of a pod in millicores; twice the request when absent. Workers share it evenly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_limit_milli: Option<u32>,
+    /// Share of a request's time that waits for others and needs no CPU, 0 to 0.99.
+    #[serde(default)]
+    pub io_share: f64,
+    /// Memory of an idle pod, in MiB.
+    #[serde(default = "default_memory_mib")]
+    pub memory_mib: f64,
+    /// Memory of a request in the pod, in MiB.
+    #[serde(default)]
+    pub memory_per_request_mib: f64,
+    /// Time of a request on an idle worker.
+    pub demand: DemandConfig,
+}
+
+fn default_memory_mib() -> f64 {
+    128.0
+}
+
+/// Start-up: two lognormal parts. Sigma is the standard deviation of the logarithm.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StartupConfig {
+    /// Median time from creation to the start of the containers, in seconds.
+    pub scheduling_median_s: f64,
+    /// Its sigma.
+    pub scheduling_sigma: f64,
+    /// Median time from there to readiness, in seconds.
+    pub ready_median_s: f64,
+    /// Its sigma.
+    pub ready_sigma: f64,
+}
+
+impl Default for StartupConfig {
+    fn default() -> Self {
+        // Median 1.5 s and 99th percentile 5 s: the pod start-up objective of Kubernetes sig-scalability.
+        Self { scheduling_median_s: 1.5, scheduling_sigma: 0.5, ready_median_s: 33.0, ready_sigma: 0.3 }
+    }
+}
+
+/// The metrics pipeline: what an autoscaler sees, and how late.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Prometheus scrapes this often, at a phase drawn per episode; whole seconds, 1 to 300.
+    pub scrape_interval_s: u32,
+    /// Window of rates and latency quantiles; at least two scrape intervals, up to 3,600.
+    pub rate_window_s: u32,
+    /// The kubelet samples a container's CPU after this many seconds plus a uniform draw of as much.
+    pub kubelet_period_s: f64,
+    /// metrics-server reads the kubelets this often, at a phase drawn per episode; whole seconds, 10 to 300.
+    pub resolution_s: u32,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self { scrape_interval_s: 15, rate_window_s: 60, kubelet_period_s: 10.0, resolution_s: 15 }
+    }
+}
+
+/// A checked scenario.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    config: ScenarioConfig,
+    limits: ScalingLimits,
+    demand: Demand,
+    load: Load,
+}
+
+const BUILTIN: [(&str, &str); 5] = [
+    ("match-day", include_str!("../scenarios/match-day.toml")),
+    ("constant", include_str!("../scenarios/constant.toml")),
+    ("diurnal", include_str!("../scenarios/diurnal.toml")),
+    ("step", include_str!("../scenarios/step.toml")),
+    ("bursts", include_str!("../scenarios/bursts.toml")),
+];
+
+impl Validate for ScenarioConfig {
+    type Checked = Scenario;
+
+    fn validate(self) -> Result<Scenario, ConfigError> {
+        let name_ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if self.name.is_empty() || self.name.len() > 60 || !self.name.chars().all(name_ok) {
+            let expected = "1 to 60 lower-case letters, digits and hyphens";
+            return Err(ConfigError::new("name", format!("{:?}", self.name), expected));
+        }
+        self.episode.check().map_err(|e| e.within("episode"))?;
+        in_range("slo.latency_ms", self.slo.latency_ms, 1.0, 600_000.0)?;
+        let limits = self.limits.validate().map_err(|e| e.within("limits"))?;
+        self.prices.validate().map_err(|e| e.within("prices"))?;
+        self.service.check(self.slo).map_err(|e| e.within("service"))?;
+        let demand = self.service.demand.check().map_err(|e| e.within("service.demand"))?;
+        self.startup.check().map_err(|e| e.within("startup"))?;
+        self.metrics.check().map_err(|e| e.within("metrics"))?;
+        self.load.check().map_err(|e| e.within("load"))?;
+        self.noise.check().map_err(|e| e.within("noise"))?;
+        let load = Load::Generated(self.load.clone());
+        Ok(Scenario { config: self, limits, demand, load })
+    }
+}
+
+impl EpisodeConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let step = u64::from(self.control_interval_s);
+        count_in_range("control_interval_s", step, 1, 600)?;
+        for (field, value) in [("training_s", self.training_s), ("evaluation_s", self.evaluation_s)] {
+            count_in_range(field, u64::from(value), step, 30 * 86_400)?;
+            if !value.is_multiple_of(self.control_interval_s) {
+                let expected = format!("a multiple of control_interval_s ({step})");
+                return Err(ConfigError::new(field, value, expected));
+            }
+        }
+        count_in_range("warmup_s", u64::from(self.warmup_s), 0, 3600)?;
+        count_in_range("drain_s", u64::from(self.drain_s), 0, 3600)?;
+        Ok(())
+    }
+}
+
+impl ServiceConfig {
+    fn check(&self, slo: SloConfig) -> Result<(), ConfigError> {
+        count_in_range("workers", u64::from(self.workers), 1, 1024)?;
+        if let Some(capacity) = self.queue_capacity {
+            count_in_range("queue_capacity", u64::from(capacity), 0, 1_000_000)?;
+        }
+        if let Some(timeout) = self.timeout_ms {
+            // A shorter timeout would make the SLO meaningless.
+            in_range("timeout_ms", timeout, slo.latency_ms, 3_600_000.0)?;
+        }
+        count_in_range("cpu_request_milli", u64::from(self.cpu_request_milli), 1, 1_000_000)?;
+        if let Some(limit) = self.cpu_limit_milli {
+            count_in_range(
+                "cpu_limit_milli",
+                u64::from(limit),
+                u64::from(self.cpu_request_milli),
+                1_000_000,
+            )?;
+        }
+        in_range("io_share", self.io_share, 0.0, 0.99)?;
+        in_range("memory_mib", self.memory_mib, 0.0, 1e7)?;
+        in_range("memory_per_request_mib", self.memory_per_request_mib, 0.0, 1e6)?;
+        Ok(())
+    }
+
+    /// How much longer a request takes than on a worker with a whole core, because all busy workers
+    /// together may not use more than the limit. A static share: workers get the same whether or not the
+    /// others are busy.
+    pub(crate) fn stretch(&self) -> f64 {
+        let limit = f64::from(self.cpu_limit_milli.unwrap_or(2 * self.cpu_request_milli)) / 1000.0;
+        let cpu = 1.0 - self.io_share;
+        let throttle = (f64::from(self.workers) * cpu / limit).max(1.0);
+        self.io_share + cpu * throttle
+    }
+}
+
+impl StartupConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        in_range("scheduling_median_s", self.scheduling_median_s, 0.001, 3600.0)?;
+        in_range("scheduling_sigma", self.scheduling_sigma, 0.0, 3.0)?;
+        in_range("ready_median_s", self.ready_median_s, 0.001, 3600.0)?;
+        in_range("ready_sigma", self.ready_sigma, 0.0, 3.0)?;
+        Ok(())
+    }
+}
+
+impl MetricsConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let scrape = u64::from(self.scrape_interval_s);
+        count_in_range("scrape_interval_s", scrape, 1, 300)?;
+        count_in_range("rate_window_s", u64::from(self.rate_window_s), 2 * scrape, 3600)?;
+        in_range("kubelet_period_s", self.kubelet_period_s, 1.0, 60.0)?;
+        count_in_range("resolution_s", u64::from(self.resolution_s), 10, 300)?;
+        Ok(())
+    }
+}
+
+impl Scenario {
+    /// Names of the built-in scenarios; the first is the default world.
+    pub fn builtin_names() -> impl Iterator<Item = &'static str> {
+        BUILTIN.iter().map(|&(name, _)| name)
+    }
+
+    /// The TOML text of a built-in scenario, with comments.
+    pub fn builtin_source(name: &str) -> Option<&'static str> {
+        BUILTIN.iter().find(|&&(n, _)| n == name).map(|&(_, text)| text)
+    }
+
+    /// A built-in scenario.
+    pub fn builtin(name: &str) -> Option<Self> {
+        // The built-ins are checked by a test, so the second `None` is never taken.
+        Self::from_toml(Self::builtin_source(name)?, name).ok()
+    }
+
+    /// Reads a scenario from TOML text; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// Names origin, field, value and allowed range, or the line and column of a syntax error.
+    pub fn from_toml(text: &str, origin: &str) -> Result<Self, ScenarioError> {
+        let syntax = |field: String, message: String| ScenarioError::Syntax {
+            origin: origin.to_owned(),
+            field,
+            message: message.trim().to_owned(),
+        };
+        let deserializer =
+            toml::Deserializer::parse(text).map_err(|e| syntax("TOML".to_owned(), e.to_string()))?;
+        let config: ScenarioConfig = serde_path_to_error::deserialize(deserializer)
+            .map_err(|e| syntax(e.path().to_string(), e.inner().to_string()))?;
+        config.validate().map_err(|source| ScenarioError::Value { origin: origin.to_owned(), source })
+    }
+
+    /// The scenario as TOML. A trace, if there is one, is not part of it.
+    pub fn to_toml(&self) -> String {
+        // A configuration that was read from TOML can be written as TOML.
+        toml::to_string_pretty(&self.config).unwrap_or_default()
+    }
+
+    /// The same service under the load of a trace, whose rates are taken as they are and which brings its
+    /// own noise.
+    #[must_use]
+    pub fn with_trace(mut self, trace: Trace) -> Self {
+        self.load = Load::Traced(trace);
+        self
+    }
+
+    /// The configuration behind it.
+    pub fn config(&self) -> &ScenarioConfig {
+        &self.config
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// One line about it.
+    pub fn description(&self) -> &str {
+        &self.config.description
+    }
+
+    /// How often a learner decides.
+    pub fn control_interval(&self) -> Duration {
+        Duration::from_secs(u64::from(self.config.episode.control_interval_s))
+    }
+
+    /// Length of a training episode.
+    pub fn training_episode(&self) -> Duration {
+        Duration::from_secs(u64::from(self.config.episode.training_s))
+    }
+
+    /// Length of an evaluation episode.
+    pub fn evaluation_episode(&self) -> Duration {
+        Duration::from_secs(u64::from(self.config.episode.evaluation_s))
+    }
+
+    /// Bounds on replicas.
+    pub fn limits(&self) -> &ScalingLimits {
+        &self.limits
+    }
+
+    /// The latency objective.
+    pub fn slo(&self) -> Duration {
+        Duration::from_secs_f64(self.config.slo.latency_ms / 1000.0)
+    }
+
+    /// Prices.
+    pub fn weights(&self) -> RewardWeights {
+        self.config.prices
+    }
+
+    /// CPU request of a pod.
+    pub fn cpu_request(&self) -> Milli {
+        Milli::new(i64::from(self.config.service.cpu_request_milli))
+    }
+
+    /// Requests per second that a ready pod serves when all its workers are always busy.
+    pub fn pod_capacity(&self) -> RequestRate {
+        let service = &self.config.service;
+        let time = self.demand.mean_s() * service.stretch();
+        RequestRate::new(f64::from(service.workers) / time).unwrap_or_default()
+    }
+
+    /// Mean load: of the trace if there is one, else of the generator.
+    pub fn mean_load(&self) -> RequestRate {
+        match &self.load {
+            Load::Generated(config) => config.mean(),
+            Load::Traced(trace) => trace.mean(),
+        }
+    }
+
+    /// Mean offered rate of every second of the episode with this seed, its warm-up first.
+    pub(crate) fn load_path(&self, seed: Seed, length: u32) -> Vec<f64> {
+        self.load.path(&self.config.noise, seed.child("load"), self.config.episode.warmup_s, length)
+    }
+
+    pub(crate) fn demand(&self) -> Demand {
+        self.demand
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_scenarios_are_valid_and_survive_a_round_trip() {
+        for name in Scenario::builtin_names() {
+            let text = Scenario::builtin_source(name).unwrap();
+            let scenario = Scenario::from_toml(text, name).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(scenario.name(), name);
+            let again = Scenario::from_toml(&scenario.to_toml(), name).unwrap();
+            assert_eq!(again.config(), scenario.config());
+        }
+    }
+
+    #[test]
+    fn the_default_world_is_as_described() {
+        let scenario = Scenario::builtin("match-day").unwrap();
+        let pods = 200.0 / scenario.pod_capacity().per_second() / 0.5;
+        assert!((10.0..=20.0).contains(&pods), "{pods} pods at half load");
+        assert_eq!(scenario.slo(), Duration::from_millis(500));
+        // max_replicas is at least twice what the highest second of typical episodes needs.
+        let highest = |k| scenario.load_path(Seed::root(k), 10_800).into_iter().fold(0.0, f64::max);
+        let mut peaks: Vec<f64> = (0..100).map(highest).collect();
+        peaks.sort_by(f64::total_cmp);
+        let needed = peaks[94] / scenario.pod_capacity().per_second();
+        assert!(f64::from(scenario.limits().max().get()) >= 2.0 * needed, "95 % of peaks need {needed}");
+    }
+
+    #[test]
+    fn errors_name_origin_field_value_and_range() {
+        let text = Scenario::builtin_source("match-day").unwrap();
+        for (from, to, parts) in [
+            ("workers = 2 ", "workers = 0 ", vec!["f.toml", "service.workers: 0", "1 to 1024"]),
+            ("workers = 2 ", "wrokers = 2 ", vec!["f.toml", "service", "wrokers"]),
+            ("workers = 2 ", "workers = \"two\" ", vec!["f.toml", "service.workers", "string"]),
+            ("mean_ms = 56", "mean_ms = -1", vec!["service.demand.mean_ms: -1"]),
+            (
+                "min_replicas = 1",
+                "min_replicas = 900",
+                vec!["limits.min_replicas: 900", "max_replicas (150)"],
+            ),
+            ("timeout_ms = 2000", "timeout_ms = 100", vec!["service.timeout_ms: 100", "500 to"]),
+            ("training_s = 3600", "training_s = 3601", vec!["episode.training_s: 3601", "multiple of"]),
+            ("spike_high = 3.0", "spike_high = nan", vec!["load.spike_high: NaN", "1.5 to 100"]),
+            ("[noise]", "[noise", vec!["f.toml", "line"]),
+        ] {
+            assert!(text.contains(from), "{from}");
+            let message = Scenario::from_toml(&text.replacen(from, to, 1), "f.toml").unwrap_err().to_string();
+            for part in parts {
+                assert!(message.contains(part), "{to}: {message:?} lacks {part:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Properties of the world that hold for every policy and seed.
+
+use autoscale_core::contract::environment_is_sound;
+use autoscale_core::environment::Environment;
+use autoscale_core::policy::{Cadence, Decision, Reason};
+use autoscale_core::seed::Seed;
+use autoscale_core::units::Replicas;
+use autoscale_sim::scenario::Scenario;
+use autoscale_sim::world::{RequestEnd, World};
+use proptest::prelude::*;
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+const INTERVAL: Duration = Duration::from_secs(15);
+
+/// A small, overloaded-at-times service with every way for a request to end.
+fn scenario(dispatch: &str, workers: u32, queue: u32, timeout_ms: u32) -> Arc<Scenario> {
+    let text = format!(
+        r#"
+name = "small"
+limits = {{ min_replicas = 1, max_replicas = 12 }}
+load = {{ kind = "mmpp", low_rps = 10, high_rps = 120, mean_low_s = 60, mean_high_s = 40 }}
+noise = {{ relative_sd = 0.2 }}
+[episode]
+warmup_s = 30
+[slo]
+latency_ms = 400
+[startup]
+ready_median_s = 10
+[service]
+workers = {workers}
+queue_capacity = {queue}
+timeout_ms = {timeout_ms}
+dispatch = "{dispatch}"
+cpu_request_milli = 500
+io_share = 0.3
+demand = {{ distribution = "lognormal", mean_ms = 80, cv = 1.2 }}
+"#
+    );
+    Arc::new(Scenario::from_toml(&text, "small").unwrap())
+}
+
+fn to(replicas: u32) -> Decision {
+    Decision::scale_to(Replicas::new(replicas), Reason::rule("test"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn every_request_is_accounted_for_at_every_moment(
+        seed in 0u64..1000,
+        wishes in proptest::collection::vec(0u32..14, 24),
+        dispatch in proptest::sample::select(vec!["random", "round-robin", "least-outstanding"]),
+        workers in 1u32..4, queue in 0u32..30, timeout_ms in 400u32..3000, period in 1u64..20,
+    ) {
+        let scenario = scenario(dispatch, workers, queue, timeout_ms);
+        let mut world = World::new(scenario, Duration::from_secs(240)).with_request_log();
+        world.reset(Seed::root(seed), Cadence::every(Duration::from_secs(period)));
+        for wish in wishes.iter().cycle() {
+            let end = world.step(to(*wish)).unwrap().end;
+            let now = world.observe().now;
+            let ledger = world.ledger();
+            prop_assert_eq!(
+                ledger.arrived,
+                ledger.answered + ledger.refused + ledger.timed_out + ledger.in_system
+            );
+            // The same books kept a second way, from the log of requests.
+            let count = |end| world.requests().iter().filter(|r| r.end == end && r.left < now).count() as u64;
+            prop_assert_eq!(ledger.arrived, world.requests().len() as u64);
+            prop_assert_eq!(ledger.answered, count(RequestEnd::Answered));
+            prop_assert_eq!(ledger.timed_out, count(RequestEnd::TimedOut));
+            prop_assert_eq!(ledger.refused, count(RequestEnd::Refused));
+            if end.is_some() { break; }
+        }
+        let requests = world.record().requests();
+        let in_episode = world.requests().iter().filter(|r| r.arrived.as_secs_f64() >= 0.0);
+        prop_assert_eq!(requests.arrived, in_episode.clone().count() as u64);
+        let in_time = in_episode.filter(|r| {
+            r.end == RequestEnd::Answered && r.left.since(r.arrived) <= Duration::from_millis(400)
+        });
+        // Times are kept to the microsecond, so a request at the very limit may be told apart differently.
+        prop_assert!(requests.in_time.abs_diff(in_time.count() as u64) <= 1);
+    }
+
+    #[test]
+    fn two_policies_on_one_seed_meet_the_same_world(
+        seed in 0u64..1000, wishes in proptest::collection::vec(1u32..13, 16),
+    ) {
+        let scenario = scenario("random", 2, 20, 1000);
+        let run = |wishes: &[u32]| {
+            let mut world = World::new(Arc::clone(&scenario), Duration::from_secs(240)).with_request_log();
+            world.reset(Seed::root(seed), Cadence::every(INTERVAL));
+            let mut startups = BTreeMap::new();
+            for &wish in wishes {
+                world.step(to(wish)).unwrap();
+                for pod in world.observe().pods {
+                    if let (Some(started), Some(ready)) = (pod.started, pod.ready) {
+                        if ready.status == autoscale_core::sample::ReadyStatus::True {
+                            let lag = (started.since(pod.created), ready.last_transition.since(started));
+                            startups.insert(pod.name.to_string(), lag);
+                        }
+                    }
+                }
+            }
+            let met: Vec<_> = world.requests().iter().map(|r| (r.arrived, r.demand)).collect();
+            (met, startups)
+        };
+        let (mine, my_startups) = run(&wishes);
+        let (theirs, their_startups) = run(&[3; 16]);
+        prop_assert_eq!(mine, theirs);
+        for (name, lag) in &my_startups {
+            if let Some(other) = their_startups.get(name) {
+                // A pod's times are rounded to the microsecond relative to when it was created.
+                prop_assert!(lag.0.abs_diff(other.0) + lag.1.abs_diff(other.1) <= Duration::from_micros(4));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_environment_keeps_its_contract() {
+    let length = Duration::from_secs(300);
+    for name in Scenario::builtin_names() {
+        let scenario = Arc::new(Scenario::builtin(name).unwrap());
+        environment_is_sound(World::new(Arc::clone(&scenario), length), Cadence::every(INTERVAL));
+        environment_is_sound(World::new(scenario, length), Cadence::every(Duration::from_secs(2)));
+    }
+}
+
+/// A digest of episodes that a person can read in a diff.
+fn episodes() -> String {
+    let scenario = Arc::new(Scenario::builtin("match-day").unwrap());
+    let lines: Vec<String> = (0..4u64)
+        .into_par_iter()
+        .map(|k| {
+            let mut world = World::new(Arc::clone(&scenario), Duration::from_secs(600));
+            world.reset(Seed::root(k), Cadence::every(INTERVAL));
+            let mut line = String::new();
+            for step in 0.. {
+                let outcome = world.step(to(4 + (step * 7) % 11)).unwrap();
+                if outcome.end.is_some() {
+                    break;
+                }
+            }
+            let record = world.record();
+            let last = world.observe().history.last().unwrap();
+            let p99 = record.latency_histogram().quantile(0.99).unwrap();
+            write!(
+                line,
+                "{k} {:?} pod_hours {:.6} p99 {:.4} seen {:.3} rps {:.4} cpu",
+                record.requests(),
+                record.totals.pod_hours,
+                p99.as_secs_f64(),
+                last.arrival_rate.per_second(),
+                last.cpu_utilization.unwrap().fraction(),
+            )
+            .unwrap();
+            line
+        })
+        .collect();
+    lines.join("\n") + "\n"
+}
+
+#[test]
+fn the_same_seed_gives_the_same_episode_on_one_and_two_threads() {
+    let on =
+        |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(episodes);
+    let one = on(1);
+    if std::env::var_os("AUTOSCALE_REWRITE_GOLDEN").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/episodes.txt");
+        std::fs::write(path, &one).unwrap();
+    }
+    assert_eq!(one, on(2));
+    assert_eq!(
+        one,
+        include_str!("golden/episodes.txt"),
+        "if the world changed on purpose, rewrite: AUTOSCALE_REWRITE_GOLDEN=1"
+    );
+}
+
+#[test]
+fn a_snapshot_goes_on_as_the_original_does() {
+    let scenario = Arc::new(Scenario::builtin("match-day").unwrap());
+    let mut world = World::new(scenario, Duration::from_secs(600));
+    world.reset(Seed::root(3), Cadence::every(INTERVAL));
+    for _ in 0..10 {
+        world.step(to(9)).unwrap();
+    }
+    let mut branch = world.clone();
+    loop {
+        let (a, b) = (world.step(to(12)).unwrap(), branch.step(to(12)).unwrap());
+        assert_eq!(a, b);
+        if a.end.is_some() {
+            break;
+        }
+    }
+    assert_eq!(world.record(), branch.record());
+}
+
+#[test]
+fn cpu_use_follows_from_the_load_and_may_pass_the_request() {
+    let text = Scenario::builtin_source("constant").unwrap();
+    for (rps, expected) in [(100.0, 100.0 * 0.0224 / (8.0 * 0.5)), (270.0, 270.0 * 0.0224 / (8.0 * 0.5))] {
+        let text = text
+            .replace("rps = 200", &format!("rps = {rps}"))
+            .replace("relative_sd = 0.055", "relative_sd = 0.0");
+        let scenario = Scenario::from_toml(&text, "constant").unwrap();
+        let mut world = World::new(Arc::new(scenario), Duration::from_secs(1200));
+        world.reset(Seed::root(1), Cadence::every(INTERVAL));
+        while world.step(to(8)).unwrap().end.is_none() {}
+        let seen: Vec<f64> = world.observe().history[40..]
+            .iter()
+            .filter_map(|m| m.cpu_utilization)
+            .map(|u| u.fraction())
+            .collect();
+        let mean = seen.iter().sum::<f64>() / seen.len() as f64;
+        assert!((mean / expected - 1.0).abs() < 0.04, "{rps} rps: {mean} against {expected}");
+    }
+}
