@@ -2,6 +2,7 @@
 
 use autoscale_core::measurement::{Measurement, cpu_utilization};
 use autoscale_core::policy::{Observation, Target};
+use autoscale_core::units::Utilization;
 
 /// Version of the list below; weights of another version cannot be used.
 pub const FEATURES_VERSION: u32 = 1;
@@ -112,7 +113,7 @@ impl FeatureEncoder {
 
     fn utilization(&mut self, observation: &Observation<'_>) {
         let history = observation.history;
-        let cpu = |m: &Measurement| m.cpu_utilization.map(|u| u.fraction());
+        let cpu = |m: &Measurement| m.cpu_utilization.map(Utilization::fraction);
         let now = history.last().and_then(cpu);
         let previous = latest(history, 2).first().and_then(cpu).or(now);
         let recent = || latest(history, 4).iter().filter_map(cpu);
@@ -121,7 +122,7 @@ impl FeatureEncoder {
         self.push(previous.unwrap_or(0.0));
         self.push(recent().sum::<f64>() / recent().count().max(1) as f64);
         self.push(f64::from(u8::from(now.is_some())));
-        self.push(cpu_utilization(observation.pods).map_or(0.0, |u| u.fraction()));
+        self.push(cpu_utilization(observation.pods).map_or(0.0, Utilization::fraction));
         let counts = history.last().map(|m| m.replicas).unwrap_or_default();
         let (ready, starting) = (f64::from(counts.ready.get()), f64::from(counts.starting.get()));
         self.push(used * ready / (ready + starting).max(1.0));

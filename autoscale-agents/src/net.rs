@@ -32,7 +32,9 @@ impl Layer {
             }
             let norm = vector.iter().map(|a| a * a).sum::<f64>().sqrt();
             if norm > 1e-6 {
-                vector.iter_mut().for_each(|a| *a /= norm);
+                for a in &mut vector {
+                    *a /= norm;
+                }
                 basis.push(vector);
             }
         }
@@ -53,7 +55,7 @@ impl Layer {
     }
 }
 
-/// A multilayer perceptron with ReLU between its layers, on the host. Acting allocates nothing.
+/// A multilayer perceptron with `ReLU` between its layers, on the host. Acting allocates nothing.
 #[derive(Clone, Debug)]
 pub struct Mlp {
     pub(crate) layers: Vec<Layer>,

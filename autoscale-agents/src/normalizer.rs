@@ -17,7 +17,7 @@ impl Normalizer {
         Self { count: 0.0, mean: vec![0.0; features], variance: vec![1.0; features] }
     }
 
-    /// Takes in `rows`, row-major `[n, features]`, by the parallel update of Chan, Golub and LeVeque (1983).
+    /// Takes in `rows`, row-major `[n, features]`, by the parallel update of Chan, Golub and `LeVeque` (1983).
     pub fn observe(&mut self, rows: &[f32]) {
         let width = self.mean.len();
         let n = (rows.len() / width.max(1)) as f64;

@@ -439,7 +439,9 @@ impl LossTerms {
 fn standardized(mut values: Vec<f32>) -> Vec<f32> {
     let (mean, variance) = moments(&values);
     let deviation = variance.sqrt() + 1e-8;
-    values.iter_mut().for_each(|x| *x = ((f64::from(*x) - mean) / deviation) as f32);
+    for x in &mut values {
+        *x = ((f64::from(*x) - mean) / deviation) as f32;
+    }
     values
 }
 

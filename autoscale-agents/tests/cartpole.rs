@@ -1,5 +1,7 @@
 //! PPO solves CartPole-v1.
 
+#![expect(clippy::unwrap_used, reason = "helper functions of tests")]
+
 use autoscale_agents::backend::Backend;
 use autoscale_agents::learned::GreedyActor;
 use autoscale_agents::ppo::{Ppo, PpoConfig, PpoShape};

@@ -1,5 +1,7 @@
 //! Trainer, truncation, determinism, and what a checkpoint keeps.
 
+#![expect(clippy::unwrap_used, reason = "helper functions of tests")]
+
 use autoscale_agents::actions::ActionSpace;
 use autoscale_agents::backend::Backend;
 use autoscale_agents::checkpoint::{Checkpoint, CheckpointError, CheckpointInfo};
