@@ -20,11 +20,11 @@ impl Tolerance {
     /// Tolerances as fractions of the target.
     ///
     /// # Errors
-    /// When one is negative, above 1, or NaN.
+    /// When one is negative, above 100, or NaN.
     pub fn new(down: f64, up: f64) -> Result<Self, ConfigError> {
         Ok(Self {
-            down: in_range("tolerance.down", down, 0.0, 1.0)?,
-            up: in_range("tolerance.up", up, 0.0, 1.0)?,
+            down: in_range("tolerance.down", down, 0.0, 100.0)?,
+            up: in_range("tolerance.up", up, 0.0, 100.0)?,
         })
     }
 

@@ -1,1 +1,10 @@
-//! stub
+//! Metrics over finished episodes, and paired statistics over policies.
+//!
+//! [`metric`] reads an episode; [`suite`] runs policies on the same seeds; [`compare`] sets two of them side by
+//! side with [`estimate`]s; [`report`] writes the result down.
+
+pub mod compare;
+pub mod estimate;
+pub mod metric;
+pub mod report;
+pub mod suite;

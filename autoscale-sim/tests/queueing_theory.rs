@@ -1,6 +1,8 @@
 //! The simulator against queueing theory: mean waits within three standard errors of 20 independent
 //! replications, at a run length where three standard errors are at most 1 %.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use autoscale_core::environment::Environment;
 use autoscale_core::policy::{Cadence, Decision, Reason};
 use autoscale_core::seed::Seed;

@@ -1,5 +1,7 @@
 //! Properties of the world that hold for every policy and seed.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use autoscale_core::contract::environment_is_sound;
 use autoscale_core::environment::Environment;
 use autoscale_core::policy::{Cadence, Decision, Reason};

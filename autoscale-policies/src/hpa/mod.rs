@@ -1,0 +1,127 @@
+//! The Horizontal Pod Autoscaler, v2, for a CPU utilisation target.
+//!
+//! Follows the controller of Kubernetes v1.36 (`replica_calculator.go`, `horizontal.go`): integers where it
+//! has integers, the same order of rules, the same boundary cases. Several metrics, other metric kinds and
+//! HPAs without `behavior` are not emulated.
+
+mod behavior;
+mod replica_calculator;
+
+pub use behavior::{Behavior, PolicyType, ScalingPolicy, ScalingRules, SelectPolicy};
+pub use replica_calculator::{CpuTarget, NoProposal, Proposal};
+
+use autoscale_core::limits::Bound;
+use autoscale_core::policy::{Cadence, Decision, Observation, Policy, Reason};
+use autoscale_core::rule::Tolerance;
+use autoscale_core::seed::Seed;
+use autoscale_core::units::Timestamp;
+use autoscale_core::validate::{ConfigError, count_in_range};
+use behavior::Normalizer;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What can be set on an HPA and on its controller, with the defaults of both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HpaConfig {
+    /// `averageUtilization` of the CPU target, in percent of the request.
+    pub target_utilization_percent: u32,
+    /// The controller's tolerance, as a fraction.
+    pub tolerance: f64,
+    /// `horizontal-pod-autoscaler-sync-period`.
+    pub sync_period_s: u32,
+    /// `horizontal-pod-autoscaler-cpu-initialization-period`.
+    pub cpu_initialization_period_s: u32,
+    /// `horizontal-pod-autoscaler-initial-readiness-delay`.
+    pub initial_readiness_delay_s: u32,
+    /// `behavior`, both directions.
+    pub behavior: Behavior,
+}
+
+impl Default for HpaConfig {
+    fn default() -> Self {
+        Self {
+            target_utilization_percent: 80,
+            tolerance: 0.1,
+            sync_period_s: 15,
+            cpu_initialization_period_s: 300,
+            initial_readiness_delay_s: 30,
+            behavior: Behavior::default(),
+        }
+    }
+}
+
+/// The emulated controller with its memory of recommendations and scale events.
+#[derive(Clone, Debug)]
+pub struct Hpa {
+    target: CpuTarget,
+    sync_period: Duration,
+    normalizer: Normalizer,
+}
+
+impl Hpa {
+    /// Checks the configuration.
+    ///
+    /// # Errors
+    /// Names the first field out of the range that the API server accepts.
+    pub fn new(config: HpaConfig) -> Result<Self, ConfigError> {
+        let percent = u64::from(config.target_utilization_percent);
+        count_in_range("target_utilization_percent", percent, 1, 10_000)?;
+        count_in_range("sync_period_s", u64::from(config.sync_period_s), 1, 3600)?;
+        config.behavior.check()?;
+        let seconds = |s: u32| Duration::from_secs(u64::from(s));
+        Ok(Self {
+            target: CpuTarget {
+                percent: config.target_utilization_percent,
+                tolerance: Tolerance::new(config.tolerance, config.tolerance)?,
+                cpu_initialization_period: seconds(config.cpu_initialization_period_s),
+                initial_readiness_delay: seconds(config.initial_readiness_delay_s),
+            },
+            sync_period: seconds(config.sync_period_s),
+            normalizer: Normalizer::new(config.behavior),
+        })
+    }
+}
+
+impl Policy for Hpa {
+    fn cadence(&self) -> Cadence {
+        Cadence::every(self.sync_period)
+    }
+
+    fn reset(&mut self, _: Seed) {
+        self.normalizer.reset();
+    }
+
+    fn decide(&mut self, observation: &Observation<'_>) -> Decision {
+        let (now, spec, limits) = (observation.now, observation.workload.spec, observation.limits);
+        self.normalizer.begin(spec, now);
+        // The gates come before any metric: no stabilisation, no rate limit, no entry in the log.
+        if spec.get() == 0 {
+            return Decision::hold(Reason::rule("scaling-disabled"));
+        }
+        for (outside, bound, at) in
+            [(spec > limits.max(), Bound::Max, limits.max()), (spec < limits.min(), Bound::Min, limits.min())]
+        {
+            if outside {
+                self.normalizer.rescaled(spec, at, now);
+                return Decision::scale_to(at, Reason { bound, ..Reason::rule("outside-limits") });
+            }
+        }
+        let proposal = match self.target.propose(spec, observation.pods, now) {
+            Ok(proposal) => proposal,
+            // A failed reconcile changes nothing and leaves no trace.
+            Err(error) => {
+                return Decision::hold(Reason { metric: Some("cpu"), ..Reason::rule(error.rule()) });
+            }
+        };
+        let (desired, bound) = self.normalizer.normalize(spec, proposal.replicas, limits, now);
+        self.normalizer.rescaled(spec, desired, now);
+        let reason = Reason { rule: proposal.rule, metric: Some("cpu"), raw: Some(proposal.replicas), bound };
+        if desired == spec { Decision::hold(reason) } else { Decision::scale_to(desired, reason) }
+    }
+}
+
+/// Whether `then` lies after `now - window`; strict, as with `behavior`.
+fn within(then: Timestamp, now: Timestamp, window: Duration) -> bool {
+    then > now - window
+}
