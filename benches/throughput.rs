@@ -1,1 +1,101 @@
-fn main() {}
+//! How much work gets done per second: requests, environment steps, decisions, PPO steps.
+//!
+//! Machines are noisy: compare figures of one run with each other, not with those of another machine.
+
+use autoscale_agents::actions::ActionSpace;
+use autoscale_agents::backend::Backend;
+use autoscale_agents::encoded::EncodedTask;
+use autoscale_agents::features::feature_names;
+use autoscale_agents::ppo::{Ppo, PpoConfig, PpoShape};
+use autoscale_agents::trainer::train;
+use autoscale_core::environment::Environment;
+use autoscale_core::policy::{Cadence, Decision, Policy, Reason};
+use autoscale_core::seed::Seed;
+use autoscale_policies::hpa::{Hpa, HpaConfig};
+use autoscale_sim::scenario::Scenario;
+use autoscale_sim::world::World;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+const INTERVAL: Duration = Duration::from_secs(15);
+const EPISODE: Duration = Duration::from_secs(3600);
+
+fn world(episode: Duration) -> World {
+    World::new(Arc::new(Scenario::builtin("constant").expect("built in")), episode)
+}
+
+/// A world of 200 requests/s some way into an episode.
+fn running() -> World {
+    let mut world = world(EPISODE);
+    world.reset(Seed::root(1), Cadence::every(INTERVAL));
+    for _ in 0..20 {
+        step(&mut world);
+    }
+    world
+}
+
+/// Steps the world, starting over whenever an episode ends.
+fn step(world: &mut World) {
+    let hold = Decision::hold(Reason::rule("bench"));
+    if world.step(hold).expect("reset after each end").end.is_some() {
+        world.reset(Seed::root(1), Cadence::every(INTERVAL));
+    }
+}
+
+fn hpa() -> Hpa {
+    Hpa::new(HpaConfig::default()).expect("the default is valid")
+}
+
+fn simulator(c: &mut Criterion) {
+    let mut group = c.benchmark_group("simulator");
+    let mut world = running();
+    // 200 requests/s for 15 s.
+    group.throughput(Throughput::Elements(3000));
+    group.bench_function("requests", |b| b.iter(|| step(&mut world)));
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("environment steps", |b| b.iter(|| step(&mut world)));
+    group.finish();
+}
+
+fn decisions(c: &mut Criterion) {
+    let mut group = c.benchmark_group("decisions");
+    group.throughput(Throughput::Elements(1));
+    let world = running();
+    let mut policy = hpa();
+    group.bench_function("hpa", |b| b.iter(|| policy.decide(black_box(&world.observe()))));
+    group.finish();
+}
+
+fn learning(c: &mut Criterion) {
+    let mut group = c.benchmark_group("learning");
+    group.sample_size(10);
+    let (episodes, episode) = (8, Duration::from_secs(1800));
+    let steps = episodes * episode.as_secs() / INTERVAL.as_secs();
+    group.throughput(Throughput::Elements(steps));
+    group.bench_function("ppo steps, simulator included", |b| {
+        b.iter(|| {
+            let config = PpoConfig::default();
+            let space = ActionSpace::residual();
+            let shape = PpoShape {
+                features: feature_names().len(),
+                initial_logits: space.initial_logits(),
+                total_steps: steps,
+            };
+            let task = || {
+                let world = world(episode);
+                let weights = world.scenario().weights();
+                EncodedTask::new(world, Box::new(hpa()), space.clone(), weights, INTERVAL, 0.1)
+            };
+            let tasks = (0..config.num_envs).map(|_| task()).collect();
+            let mut learner =
+                Ppo::new(config, shape, Seed::root(1), Backend::Flex).expect("flex is always there");
+            train(&mut learner, tasks, Seed::root, 0..episodes, &mut ()).expect("episodes end by themselves")
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, simulator, decisions, learning);
+criterion_main!(benches);

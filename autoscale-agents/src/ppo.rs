@@ -68,7 +68,7 @@ impl Default for PpoConfig {
             num_steps: 120,
             update_epochs: 10,
             minibatch_size: 240,
-            learning_rate: 1e-3,
+            learning_rate: 6e-4,
             anneal_lr: true,
             gamma: 0.95,
             gae_lambda: 0.95,
@@ -76,7 +76,7 @@ impl Default for PpoConfig {
             ent_coef: 0.003,
             vf_coef: 0.5,
             max_grad_norm: 0.5,
-            target_kl: Some(0.03),
+            target_kl: Some(0.05),
             hidden: vec![64, 64],
         }
     }

@@ -1,1 +1,28 @@
-fn main() {}
+//! `autoscale`: train a scaling policy, compare it with the Horizontal Pod Autoscaler, look at scenarios.
+
+mod arena;
+mod args;
+mod commands;
+mod plot;
+mod progress;
+mod report;
+mod run_folder;
+mod settings;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let result = match args::Cli::parse().command {
+        args::Command::Train(args) => commands::train::run(&args),
+        args::Command::Evaluate(args) => commands::evaluate::run(&args),
+        args::Command::Scenario(args) => commands::scenario::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

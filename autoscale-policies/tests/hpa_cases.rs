@@ -1,6 +1,7 @@
 //! The emulated HPA against decisions of the real controller, where the folder with them is at hand.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "what was compared, and what could not be")]
 
 use autoscale_core::rule::Tolerance;
 use autoscale_core::sample::{

@@ -2,6 +2,7 @@
 //! replications, at a run length where three standard errors are at most 1 %.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "how close simulation and theory are")]
 
 use autoscale_core::environment::Environment;
 use autoscale_core::policy::{Cadence, Decision, Reason};

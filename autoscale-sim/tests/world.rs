@@ -100,11 +100,9 @@ proptest! {
             for &wish in wishes {
                 world.step(to(wish)).unwrap();
                 for pod in world.observe().pods {
-                    if let (Some(started), Some(ready)) = (pod.started, pod.ready) {
-                        if ready.status == autoscale_core::sample::ReadyStatus::True {
-                            let lag = (started.since(pod.created), ready.last_transition.since(started));
-                            startups.insert(pod.name.to_string(), lag);
-                        }
+                    if let (Some(started), Some(ready), true) = (pod.started, pod.ready, pod.is_serving()) {
+                        let lag = (started.since(pod.created), ready.last_transition.since(started));
+                        startups.insert(pod.name.to_string(), lag);
                     }
                 }
             }
@@ -217,7 +215,7 @@ fn cpu_use_follows_from_the_load_and_may_pass_the_request() {
         let seen: Vec<f64> = world.observe().history[40..]
             .iter()
             .filter_map(|m| m.cpu_utilization)
-            .map(|u| u.fraction())
+            .map(autoscale_core::units::Utilization::fraction)
             .collect();
         let mean = seen.iter().sum::<f64>() / seen.len() as f64;
         assert!((mean / expected - 1.0).abs() < 0.04, "{rps} rps: {mean} against {expected}");

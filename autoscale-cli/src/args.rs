@@ -1,0 +1,158 @@
+//! The command line, as close to the flags as can be.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "Examples:
+  autoscale train --algo ppo --episodes 200
+  autoscale train --trace requests.csv --target-mean-rps 300
+  autoscale train --resume runs/20260101-120000-ppo-match-day
+  autoscale evaluate --model latest --scenario bursts
+  autoscale scenario show match-day > mine.toml";
+
+/// Learn how many pods a service should run, and compare with the Horizontal Pod Autoscaler.
+#[derive(Debug, Parser)]
+#[command(name = "autoscale", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a policy, then compare it with the HPA on episodes that it has never seen.
+    Train(TrainArgs),
+    /// Repeat the comparison for a trained policy, on any scenario or trace.
+    Evaluate(EvaluateArgs),
+    /// List, show or check scenarios.
+    Scenario(ScenarioArgs),
+}
+
+/// The world to train or evaluate in.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WorldArgs {
+    /// A built-in scenario's name, or a TOML file.
+    #[arg(long, default_value = "match-day", value_name = "NAME|FILE")]
+    pub(crate) scenario: String,
+    /// A CSV file `time_s,rps` whose load replaces the scenario's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Scale the trace to this mean rate; the scenario's mean load when absent.
+    #[arg(long, value_name = "RPS", requires = "trace")]
+    pub(crate) target_mean_rps: Option<f64>,
+}
+
+/// How much to say, and how.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// No progress, no table.
+    #[arg(long)]
+    pub(crate) quiet: bool,
+    /// The comparison as JSON on standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Algorithm {
+    /// Proximal policy optimisation (Schulman et al. 2017).
+    Ppo,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Space {
+    /// Hold, or the base rule's answer times a factor.
+    Residual,
+    /// Add or remove up to four pods.
+    Delta,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  autoscale train --algo ppo --episodes 200
+  autoscale train --scenario bursts --seed 7 --out runs/bursts-7
+  autoscale train --dry-run")]
+pub(crate) struct TrainArgs {
+    /// The learning algorithm.
+    #[arg(long, value_enum, default_value = "ppo")]
+    pub(crate) algo: Algorithm,
+    /// Completed training episodes.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) episodes: u64,
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+    /// Root of everything random.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// What an action means.
+    #[arg(long, value_enum, default_value = "residual")]
+    pub(crate) action_space: Space,
+    /// Environments stepped side by side; PPO's default when absent.
+    #[arg(long)]
+    pub(crate) envs: Option<usize>,
+    /// Tensor backend: flex, ndarray or wgpu (the last two only if compiled in).
+    #[arg(long, default_value = "flex")]
+    pub(crate) backend: String,
+    /// Test episodes of the closing comparison.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) eval_seeds: u64,
+    /// The run's folder; runs/<date-time>-<algorithm>-<scenario> when absent.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Replace the run that is in the folder.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Go on with a run under its own manifest; no other flag is needed.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "dry_run"])]
+    pub(crate) resume: Option<PathBuf>,
+    /// Print the resolved configuration and an estimate of the time, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  autoscale evaluate --model latest
+  autoscale evaluate --model runs/mine --scenario my-service.toml --trace requests.csv")]
+pub(crate) struct EvaluateArgs {
+    /// A run's folder, or `latest`.
+    #[arg(long, default_value = "latest", value_name = "RUN|latest")]
+    pub(crate) model: String,
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+    /// Root of everything random.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Test episodes.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) seeds: u64,
+    /// A new folder for comparison.csv and the plots; nothing is written when absent.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ScenarioArgs {
+    #[command(subcommand)]
+    pub(crate) command: ScenarioCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ScenarioCommand {
+    /// Names and descriptions of the built-in scenarios.
+    List,
+    /// The text of a built-in scenario, with comments: a start for one's own.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Check a scenario file.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+}

@@ -1,0 +1,37 @@
+//! `autoscale evaluate`: the comparison again, for any checkpoint and world.
+
+use crate::arena;
+use crate::args::EvaluateArgs;
+use crate::run_folder::{COMPARISON, MODEL, RunFolder};
+use crate::settings::{Settings, world_of};
+use anyhow::{Result, bail};
+use autoscale_agents::checkpoint::Checkpoint;
+use autoscale_core::seed::Seed;
+use std::fs;
+
+pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
+    let folder = RunFolder::open(&args.model)?;
+    let settings: Settings = folder.manifest()?.config;
+    let checkpoint = Checkpoint::load(&folder.file(MODEL))?;
+    let scenario = world_of(&args.world)?;
+    if scenario.control_interval() != checkpoint.manifest.interval {
+        bail!(
+            "{}: control_interval_s is {} s, but the model decides every {} s; it must be the same",
+            scenario.name(),
+            scenario.control_interval().as_secs(),
+            checkpoint.manifest.interval.as_secs()
+        );
+    }
+    if let Some(out) = &args.out {
+        if out.join(COMPARISON).exists() {
+            bail!("{}: holds a comparison already; choose another --out", out.display());
+        }
+        fs::create_dir_all(out)?;
+    }
+    let root = Seed::root(args.seed);
+    let comparison = arena::run(&scenario, &checkpoint, &settings, root, args.seeds, args.output)?;
+    if let Some(out) = &args.out {
+        comparison.write(out)?;
+    }
+    comparison.print(args.output)
+}

@@ -1,0 +1,5 @@
+//! One file a command.
+
+pub(crate) mod evaluate;
+pub(crate) mod scenario;
+pub(crate) mod train;

@@ -1,0 +1,170 @@
+//! Pictures; the only module that knows plotters.
+
+use anyhow::{Result, anyhow};
+use autoscale_core::record::{EpisodeRecord, IntervalRecord};
+use plotters::prelude::*;
+use plotters::style::register_font;
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+/// Drawn at twice the size it is meant to be seen at.
+const SIZE: (u32, u32) = (1800, 1000);
+// Okabe and Ito's palette, told apart by colour-blind eyes too.
+const BLUE: RGBColor = RGBColor(0, 114, 178);
+const ORANGE: RGBColor = RGBColor(230, 159, 0);
+const RED: RGBColor = RGBColor(213, 94, 0);
+const GREY: RGBColor = RGBColor(120, 120, 120);
+const POLICY_COLOURS: [RGBColor; 2] = [ORANGE, BLUE];
+
+/// A line with its legend.
+struct Line<'a> {
+    label: &'a str,
+    colour: RGBColor,
+    width: u32,
+    points: Vec<(f64, f64)>,
+}
+
+/// One set of axes.
+struct Panel<'a> {
+    title: &'a str,
+    x: &'a str,
+    y: &'a str,
+    lines: Vec<Line<'a>>,
+}
+
+impl Panel<'_> {
+    fn range(&self, of: impl Fn(&(f64, f64)) -> f64) -> Range<f64> {
+        let values = self.lines.iter().flat_map(|l| &l.points).map(of);
+        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+        if !(low.is_finite() && high.is_finite()) {
+            return 0.0..1.0;
+        }
+        low..high.max(low + 1e-9)
+    }
+}
+
+/// Draws `panels` below each other into `path`, whole or not at all.
+fn draw(path: &Path, panels: &[Panel<'_>]) -> Result<()> {
+    register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
+        .map_err(|_| anyhow!("the embedded font cannot be read"))?;
+    let partial = path.with_extension("partial.png");
+    {
+        let root = BitMapBackend::new(&partial, SIZE).into_drawing_area();
+        let failed = |e: &dyn std::fmt::Display| anyhow!("{}: cannot be drawn: {e}", path.display());
+        root.fill(&WHITE).map_err(|e| failed(&e))?;
+        for (area, panel) in root.split_evenly((panels.len(), 1)).iter().zip(panels) {
+            draw_panel(area, panel).map_err(|e| failed(&e))?;
+        }
+        root.present().map_err(|e| failed(&e))?;
+    }
+    fs::rename(&partial, path)?;
+    Ok(())
+}
+
+type Area<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift>;
+
+fn draw_panel(area: &Area<'_>, panel: &Panel<'_>) -> Result<(), Box<dyn std::error::Error>> {
+    let (x, y) = (panel.range(|p| p.0), panel.range(|p| p.1));
+    let floor = if y.start >= 0.0 { 0.0 } else { y.start * 1.05 };
+    let top = if y.end > 0.0 { y.end * 1.15 } else { 0.0 };
+    let mut chart = ChartBuilder::on(area)
+        .caption(panel.title, ("sans-serif", 34))
+        .margin(24)
+        .x_label_area_size(70)
+        .y_label_area_size(120)
+        .build_cartesian_2d(x, floor..top)?;
+    chart
+        .configure_mesh()
+        .x_desc(panel.x)
+        .y_desc(panel.y)
+        .x_labels(10)
+        .y_labels(6)
+        .label_style(("sans-serif", 24))
+        .axis_desc_style(("sans-serif", 26))
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(BLACK.mix(0.12))
+        .draw()?;
+    for line in &panel.lines {
+        let style = ShapeStyle { color: line.colour.to_rgba(), filled: false, stroke_width: line.width };
+        chart
+            .draw_series(LineSeries::new(line.points.iter().copied(), style))?
+            .label(line.label)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 40, y)], style.stroke_width(4)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .legend_area_size(50)
+        .label_font(("sans-serif", 24))
+        .background_style(WHITE.mix(0.85))
+        .border_style(BLACK.mix(0.2))
+        .draw()?;
+    Ok(())
+}
+
+/// `episode_rewards.png`: the return of each training episode and its mean over the last twenty.
+pub(crate) fn rewards(folder: &Path, returns: &[f64]) -> Result<()> {
+    let points = |values: &[f64]| values.iter().enumerate().map(|(k, &v)| ((k + 1) as f64, v)).collect();
+    let smooth: Vec<f64> = (0..returns.len())
+        .map(|k| {
+            let window = &returns[k.saturating_sub(19)..=k];
+            window.iter().sum::<f64>() / window.len() as f64
+        })
+        .collect();
+    let lines = vec![
+        Line { label: "episode", colour: GREY, width: 1, points: points(returns) },
+        Line { label: "mean of the last 20", colour: BLUE, width: 5, points: points(&smooth) },
+    ];
+    let panel = Panel {
+        title: "Training: return of each episode (−cost, nearer to 0 is better)",
+        x: "training episode",
+        y: "return [price]",
+        lines,
+    };
+    draw(&folder.join("episode_rewards.png"), &[panel])
+}
+
+/// `final_latency.png` and `final_replicas.png`: two policies on the same episode.
+pub(crate) fn episode(folder: &Path, policies: [(&String, &EpisodeRecord); 2]) -> Result<()> {
+    let series = |record: &EpisodeRecord, value: &dyn Fn(&IntervalRecord) -> Option<f64>| {
+        let at = |i: &IntervalRecord| Some((i.start.as_secs_f64() / 60.0, value(i)?));
+        record.intervals.iter().filter_map(at).collect::<Vec<_>>()
+    };
+    let per_policy = |value: &dyn Fn(&IntervalRecord) -> Option<f64>| -> Vec<Line<'_>> {
+        let lines = policies.iter().zip(POLICY_COLOURS);
+        lines
+            .map(|(&(name, record), colour)| Line {
+                label: name,
+                colour,
+                width: 3,
+                points: series(record, value),
+            })
+            .collect()
+    };
+    let record = policies[0].1;
+    let load = || Panel {
+        title: "Load",
+        x: "time [min]",
+        y: "requests/s",
+        lines: vec![Line {
+            label: "offered load",
+            colour: GREY,
+            width: 3,
+            points: series(record, &|i| Some(i.offered.per_second())),
+        }],
+    };
+    let slo_ms = record.slo.as_secs_f64() * 1e3;
+    let mut latency = per_policy(&|i| i.latency.map(|l| l.p95.as_secs_f64() * 1e3));
+    latency.push(Line { label: "SLO", colour: RED, width: 2, points: series(record, &|_| Some(slo_ms)) });
+    let latency =
+        Panel { title: "95th percentile of the response time", x: "time [min]", y: "ms", lines: latency };
+    draw(&folder.join("final_latency.png"), &[load(), latency])?;
+    let replicas = Panel {
+        title: "Pods paid for (starting, ready and draining)",
+        x: "time [min]",
+        y: "pods",
+        lines: per_policy(&|i| Some(i.mean_pods)),
+    };
+    draw(&folder.join("final_replicas.png"), &[load(), replicas])
+}

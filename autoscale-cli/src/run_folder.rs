@@ -1,0 +1,150 @@
+//! A run's folder: what is in it, and how it is written so that nothing is ever half there.
+
+use anyhow::{Context, Result, bail};
+use autoscale_core::record::RunManifest;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub(crate) const MANIFEST: &str = "manifest.json";
+pub(crate) const MODEL: &str = "model.safetensors";
+/// The newest state of training, from which a run can go on.
+pub(crate) const STATE: &str = "state.safetensors";
+pub(crate) const SUMMARY: &str = "training_summary.csv";
+pub(crate) const COMPARISON: &str = "comparison.csv";
+
+const RUNS: &str = "runs";
+const LATEST: &str = "latest";
+
+/// The folder of one run.
+#[derive(Clone, Debug)]
+pub(crate) struct RunFolder(PathBuf);
+
+impl RunFolder {
+    /// A folder for a new run; one that holds a run already is refused unless `replace` is given.
+    pub(crate) fn create(path: Option<&Path>, label: &str, replace: Replace) -> Result<Self> {
+        let path = match path {
+            Some(path) => path.to_owned(),
+            None => free_default(label),
+        };
+        let holds_a_run = path.join(MANIFEST).exists();
+        if holds_a_run && replace == Replace::Refuse {
+            bail!(
+                "{}: holds a run already; choose another --out, or replace it with --force",
+                path.display()
+            );
+        }
+        fs::create_dir_all(&path).with_context(|| format!("{}: cannot be created", path.display()))?;
+        if holds_a_run {
+            for name in [MANIFEST, MODEL, STATE, SUMMARY, COMPARISON] {
+                let file = path.join(name);
+                if file.exists() {
+                    fs::remove_file(&file)
+                        .with_context(|| format!("{}: cannot be replaced", file.display()))?;
+                }
+            }
+        }
+        Ok(Self(path))
+    }
+
+    /// An existing run, by its folder or as `latest`.
+    pub(crate) fn open(name: &str) -> Result<Self> {
+        let mut path = PathBuf::from(name);
+        if name == LATEST {
+            let pointer = Path::new(RUNS).join(LATEST);
+            let text = fs::read_to_string(&pointer).with_context(|| {
+                format!("{}: cannot be read; train first, or name a run", pointer.display())
+            })?;
+            path = PathBuf::from(text.trim());
+        }
+        if !path.join(MANIFEST).is_file() {
+            bail!("{}: not a run: it has no {MANIFEST}", path.display());
+        }
+        Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Makes `runs/latest` name this run.
+    pub(crate) fn point_latest(&self) -> Result<()> {
+        fs::create_dir_all(RUNS)?;
+        write_whole(&Path::new(RUNS).join(LATEST), format!("{}\n", self.0.display()).as_bytes())
+    }
+
+    pub(crate) fn write_manifest<C: Serialize>(&self, manifest: &RunManifest<C>) -> Result<()> {
+        write_whole(&self.file(MANIFEST), &serde_json::to_vec_pretty(manifest)?)
+    }
+
+    pub(crate) fn manifest<C: DeserializeOwned>(&self) -> Result<RunManifest<C>> {
+        let path = self.file(MANIFEST);
+        let text = fs::read(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
+        serde_json::from_slice(&text)
+            .with_context(|| format!("{}: not a manifest of this version of the program", path.display()))
+    }
+}
+
+/// What to do with a run that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replace {
+    Refuse,
+    Allow,
+}
+
+/// `runs/<date-time>-<label>`, with a number behind it if that is taken.
+fn free_default(label: &str) -> PathBuf {
+    let stamp: String = now().chars().filter(char::is_ascii_digit).collect();
+    let base = format!("{}-{}-{label}", &stamp[..8], &stamp[8..14]);
+    let name = |k: u32| if k == 0 { base.clone() } else { format!("{base}-{k}") };
+    let mut k = 0;
+    loop {
+        let path = Path::new(RUNS).join(name(k));
+        if !path.exists() {
+            return path;
+        }
+        k += 1;
+    }
+}
+
+/// Writes beside `path` and renames: readers see the old file or the new one, never a part.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let partial = path.with_extension("partial");
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::File::create(&partial)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&partial, path)
+    };
+    write().with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+/// The time in UTC as RFC 3339, to the second.
+pub(crate) fn now() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    // Civil date from days since 1970-01-01, by eras of 400 years (Hinnant, "chrono-compatible low-level
+    // date algorithms").
+    let z = days + 719_468;
+    let (era, doe) = (z / 146_097, z % 146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
+    let year = yoe + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Operating system, architecture and number of cores.
+pub(crate) fn host() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{} {}, {cores} cores", std::env::consts::OS, std::env::consts::ARCH)
+}
