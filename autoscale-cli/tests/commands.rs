@@ -1,0 +1,141 @@
+//! The program as a person meets it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use assert_cmd::Command;
+use std::fs;
+use std::path::Path;
+
+fn autoscale(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_autoscale"));
+    command.current_dir(folder);
+    command
+}
+
+/// Runs a command that must fail and returns what it said.
+fn refusal(folder: &Path, args: &[&str]) -> String {
+    let output = autoscale(folder).args(args).assert().failure().get_output().stderr.clone();
+    String::from_utf8(output).unwrap()
+}
+
+/// A small world, so that tests take seconds.
+fn small_world(folder: &Path) {
+    let text = "name = \"small\"\n\
+        load = { kind = \"step\", before_rps = 20, after_rps = 60, at_s = 120 }\n\
+        limits = { min_replicas = 1, max_replicas = 12 }\n\
+        [episode]\ntraining_s = 300\nevaluation_s = 300\nwarmup_s = 60\n\
+        [service]\nworkers = 2\ndispatch = \"random\"\ncpu_request_milli = 500\nio_share = 0.6\n\
+        demand = { distribution = \"exponential\", mean_ms = 80 }\n";
+    fs::write(folder.join("small.toml"), text).unwrap();
+}
+
+fn train(folder: &Path, more: &[&str]) -> Command {
+    let mut command = autoscale(folder);
+    command
+        .args(["train", "--scenario", "small.toml", "--envs", "2", "--eval-seeds", "2", "--quiet"])
+        .args(more);
+    command
+}
+
+#[test]
+fn scenarios_are_listed_shown_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = autoscale(folder.path()).args(["scenario", "list"]).output().unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("match-day"));
+    let shown = autoscale(folder.path()).args(["scenario", "show", "bursts"]).output().unwrap().stdout;
+    fs::write(folder.path().join("mine.toml"), &shown).unwrap();
+    autoscale(folder.path()).args(["scenario", "check", "mine.toml"]).assert().success();
+    let broken = String::from_utf8(shown).unwrap().replace("workers = 2", "workers = 0");
+    fs::write(folder.path().join("mine.toml"), broken).unwrap();
+    let said = refusal(folder.path(), &["scenario", "check", "mine.toml"]);
+    for part in ["mine.toml", "service.workers", "0", "1 to 1024"] {
+        assert!(said.contains(part), "{said:?} lacks {part:?}");
+    }
+    assert!(refusal(folder.path(), &["scenario", "show", "none"]).contains("match-day"));
+    assert!(refusal(folder.path(), &["train", "--scenario", "none"]).contains("neither a file nor"));
+}
+
+#[test]
+fn a_bad_trace_is_refused_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("t.csv"), "time_s,rps\n0,1\n60,-4\n").unwrap();
+    let said = refusal(folder.path(), &["train", "--trace", "t.csv"]);
+    for part in ["t.csv:3", "column rps", "-4"] {
+        assert!(said.contains(part), "{said:?} lacks {part:?}");
+    }
+    assert!(!folder.path().join("runs").exists(), "nothing is left behind");
+}
+
+#[test]
+fn a_backend_that_was_not_compiled_in_is_named_with_the_cure() {
+    let folder = tempfile::tempdir().unwrap();
+    if cfg!(not(feature = "wgpu")) {
+        let said = refusal(folder.path(), &["train", "--backend", "wgpu"]);
+        assert!(said.contains("cargo run --features wgpu"), "{said}");
+    }
+}
+
+#[test]
+fn a_dry_run_prints_the_configuration_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = autoscale(folder.path()).args(["train", "--dry-run"]).output().unwrap();
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stdout).unwrap().contains("\"episodes\": 200"));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_run_leaves_everything_and_is_evaluated_and_never_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    small_world(folder.path());
+    train(folder.path(), &["--episodes", "5", "--out", "run"]).assert().success();
+    let run = folder.path().join("run");
+    for name in [
+        "manifest.json",
+        "model.safetensors",
+        "training_summary.csv",
+        "episode_rewards.png",
+        "final_latency.png",
+        "final_replicas.png",
+        "comparison.csv",
+    ] {
+        assert!(fs::metadata(run.join(name)).unwrap().len() > 0, "{name}");
+    }
+    let summary = fs::read_to_string(run.join("training_summary.csv")).unwrap();
+    let episodes: Vec<&str> = summary.lines().skip(1).map(|l| l.split(',').next().unwrap()).collect();
+    assert_eq!(episodes, ["0", "1", "2", "3", "4"]);
+    let comparison = fs::read_to_string(run.join("comparison.csv")).unwrap();
+    assert!(comparison.starts_with("policy,metric,unit,estimate,low,high\n"));
+
+    let before = fs::read(run.join("model.safetensors")).unwrap();
+    let out = ["train", "--scenario", "small.toml", "--out", "run"];
+    assert!(refusal(folder.path(), &out).contains("--force"));
+    assert_eq!(fs::read(run.join("model.safetensors")).unwrap(), before);
+
+    let evaluate = ["evaluate", "--model", "latest", "--scenario", "small.toml", "--seeds", "2", "--json"];
+    let output = autoscale(folder.path()).args(evaluate).output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(json["against"]["hpa"].as_array().unwrap().len() > 10);
+
+    // The same training again gives the same bytes.
+    train(folder.path(), &["--episodes", "5", "--out", "again"]).assert().success();
+    assert_eq!(fs::read(folder.path().join("again/model.safetensors")).unwrap(), before);
+
+    fs::write(run.join("model.safetensors"), &before[..before.len() / 2]).unwrap();
+    assert!(refusal(folder.path(), &evaluate).contains("not a complete checkpoint"));
+}
+
+#[test]
+fn a_run_that_was_cut_short_is_resumed_to_its_full_length() {
+    let folder = tempfile::tempdir().unwrap();
+    small_world(folder.path());
+    train(folder.path(), &["--episodes", "24", "--out", "run"]).assert().success();
+    let run = folder.path().join("run");
+    // As if killed: no model yet, and half a row too many.
+    fs::remove_file(run.join("model.safetensors")).unwrap();
+    let manifest = fs::read_to_string(run.join("manifest.json")).unwrap();
+    fs::write(run.join("manifest.json"), manifest.replace("\"episodes\": 24", "\"episodes\": 30")).unwrap();
+    autoscale(folder.path()).args(["train", "--quiet", "--resume", "run"]).assert().success();
+    let summary = fs::read_to_string(run.join("training_summary.csv")).unwrap();
+    assert_eq!(summary.lines().count(), 31);
+    assert!(run.join("model.safetensors").exists());
+}
