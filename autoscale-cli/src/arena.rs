@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Training episodes on which the best constant count is found.
-const SEARCH_EPISODES: u64 = 12;
+const SEARCH_EPISODES: u64 = 30;
 
 /// The finished comparison.
 pub(crate) struct Comparison {
@@ -67,9 +67,8 @@ fn learned(checkpoint: &Checkpoint, settings: &Settings) -> Result<LearnedPolicy
 fn best_constant(scenario: &Arc<Scenario>, root: Seed, output: OutputArgs) -> Replicas {
     let need = scenario.mean_load().per_second() / scenario.pod_capacity().per_second();
     let (min, max) = (scenario.limits().min(), scenario.limits().max());
-    let mut grid: Vec<Replicas> = (4..=20)
-        .map(|quarters| Replicas::from_ceil(need * f64::from(quarters) / 4.0).clamp(min, max))
-        .collect();
+    let mut grid: Vec<Replicas> =
+        (2..=10).map(|halves| Replicas::from_ceil(need * f64::from(halves) / 2.0).clamp(min, max)).collect();
     grid.dedup();
     let interval = scenario.control_interval();
     let contenders: Vec<Contender<'_>> =

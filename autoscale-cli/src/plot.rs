@@ -30,6 +30,7 @@ struct Panel<'a> {
     title: &'a str,
     x: &'a str,
     y: &'a str,
+    legend: SeriesLabelPosition,
     lines: Vec<Line<'a>>,
 }
 
@@ -67,10 +68,11 @@ type Area<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift>;
 fn draw_panel(area: &Area<'_>, panel: &Panel<'_>) -> Result<(), Box<dyn std::error::Error>> {
     let (x, y) = (panel.range(|p| p.0), panel.range(|p| p.1));
     let floor = if y.start >= 0.0 { 0.0 } else { y.start * 1.05 };
-    let top = if y.end > 0.0 { y.end * 1.15 } else { 0.0 };
+    let top = if y.end > 0.0 { y.end * 1.4 } else { 0.0 };
     let mut chart = ChartBuilder::on(area)
         .caption(panel.title, ("sans-serif", 34))
         .margin(24)
+        .margin_right(50)
         .x_label_area_size(70)
         .y_label_area_size(120)
         .build_cartesian_2d(x, floor..top)?;
@@ -79,6 +81,8 @@ fn draw_panel(area: &Area<'_>, panel: &Panel<'_>) -> Result<(), Box<dyn std::err
         .x_desc(panel.x)
         .y_desc(panel.y)
         .x_labels(10)
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .y_label_formatter(&|y| format!("{y:.0}"))
         .y_labels(6)
         .label_style(("sans-serif", 24))
         .axis_desc_style(("sans-serif", 26))
@@ -94,7 +98,7 @@ fn draw_panel(area: &Area<'_>, panel: &Panel<'_>) -> Result<(), Box<dyn std::err
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(panel.legend.clone())
         .legend_area_size(50)
         .label_font(("sans-serif", 24))
         .background_style(WHITE.mix(0.85))
@@ -120,6 +124,7 @@ pub(crate) fn rewards(folder: &Path, returns: &[f64]) -> Result<()> {
         title: "Training: return of each episode (−cost, nearer to 0 is better)",
         x: "training episode",
         y: "return [price]",
+        legend: SeriesLabelPosition::LowerRight,
         lines,
     };
     draw(&folder.join("episode_rewards.png"), &[panel])
@@ -147,6 +152,7 @@ pub(crate) fn episode(folder: &Path, policies: [(&String, &EpisodeRecord); 2]) -
         title: "Load",
         x: "time [min]",
         y: "requests/s",
+        legend: SeriesLabelPosition::UpperRight,
         lines: vec![Line {
             label: "offered load",
             colour: GREY,
@@ -157,13 +163,19 @@ pub(crate) fn episode(folder: &Path, policies: [(&String, &EpisodeRecord); 2]) -
     let slo_ms = record.slo.as_secs_f64() * 1e3;
     let mut latency = per_policy(&|i| i.latency.map(|l| l.p95.as_secs_f64() * 1e3));
     latency.push(Line { label: "SLO", colour: RED, width: 2, points: series(record, &|_| Some(slo_ms)) });
-    let latency =
-        Panel { title: "95th percentile of the response time", x: "time [min]", y: "ms", lines: latency };
+    let latency = Panel {
+        title: "95th percentile of the response time",
+        x: "time [min]",
+        y: "ms",
+        legend: SeriesLabelPosition::UpperRight,
+        lines: latency,
+    };
     draw(&folder.join("final_latency.png"), &[load(), latency])?;
     let replicas = Panel {
         title: "Pods paid for (starting, ready and draining)",
         x: "time [min]",
         y: "pods",
+        legend: SeriesLabelPosition::UpperRight,
         lines: per_policy(&|i| Some(i.mean_pods)),
     };
     draw(&folder.join("final_replicas.png"), &[load(), replicas])

@@ -121,6 +121,7 @@ fn a_run_leaves_everything_and_is_evaluated_and_never_overwritten() {
     assert_eq!(fs::read(folder.path().join("again/model.safetensors")).unwrap(), before);
 
     fs::write(run.join("model.safetensors"), &before[..before.len() / 2]).unwrap();
+    let evaluate = ["evaluate", "--model", "run", "--scenario", "small.toml"];
     assert!(refusal(folder.path(), &evaluate).contains("not a complete checkpoint"));
 }
 

@@ -57,9 +57,14 @@ pub fn episode_return(episode: &EpisodeRecord, weights: &RewardWeights) -> f64 {
     weights.price(&episode.totals).total() * 3600.0 / episode.duration().as_secs_f64().max(1.0)
 }
 
-/// Compares all metrics and the return. Seeds on which a metric has no value for either policy do not count
-/// for it; a metric without any such seed has no row.
+/// Compares all metrics and the return. A seed on which a metric lacks a value for one of the policies does not
+/// count for it; a metric that is left without a seed has no row.
+///
+/// # Panics
+/// When the two have not run on the same seeds in the same order: their differences would mean nothing.
 pub fn compare(baseline: &PolicyRecords, candidate: &PolicyRecords, weights: &RewardWeights) -> Vec<Row> {
+    let seeds = |of: &PolicyRecords| of.records.iter().map(|e| e.seed).collect::<Vec<_>>();
+    assert_eq!(seeds(baseline), seeds(candidate), "only episodes of equal seeds are pairs");
     let priced = |e: &EpisodeRecord| Some(episode_return(e, weights));
     let overall = row(Family::Overall, "return", "price/h", Direction::Higher, baseline, candidate, priced);
     let each = metrics().filter_map(|m| {
@@ -95,4 +100,130 @@ fn row(
     };
     let (baseline, candidate) = (estimate(|p| p.0)?, estimate(|p| p.1)?);
     Some(Row { family, metric, unit, better, baseline, candidate, difference, verdict })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{text_table, write_csv};
+    use autoscale_core::histogram::LogHistogram;
+    use autoscale_core::measurement::ReplicaCounts;
+    use autoscale_core::record::{EPISODE_RECORD_VERSION, IntervalRecord, RequestCounts};
+    use autoscale_core::reward::RewardTerms;
+    use autoscale_core::units::{Replicas, RequestRate, Timestamp};
+    use rand::RngExt;
+    use std::time::Duration;
+
+    /// An hour in one interval, with so many pods and late requests out of 10,000; nothing was answered.
+    fn episode(k: u64, pods: f64, late: u64) -> EpisodeRecord {
+        let requests =
+            RequestCounts { arrived: 10_000, in_time: 10_000 - late, late, ..RequestCounts::default() };
+        let interval = IntervalRecord {
+            start: Timestamp::ZERO,
+            offered: RequestRate::new(10.0).unwrap(),
+            requests,
+            latency: None,
+            histogram: LogHistogram::new(),
+            replicas: ReplicaCounts::default(),
+            mean_pods: pods,
+            mean_ready: pods,
+        };
+        EpisodeRecord {
+            version: EPISODE_RECORD_VERSION,
+            seed: Seed::root(k),
+            interval: Duration::from_hours(1),
+            slo: Duration::from_millis(500),
+            pod_capacity: RequestRate::new(10.0).unwrap(),
+            replica_range: (Replicas::ONE, Replicas::new(50)),
+            initial_replicas: Replicas::ONE,
+            intervals: vec![interval],
+            scale_events: Vec::new(),
+            totals: RewardTerms { pod_hours: pods, violations: late, arrivals: 10_000, churn: 0 },
+        }
+    }
+
+    /// Thirty episodes that differ widely among themselves, each `shift` pods above the usual.
+    fn policy(name: &str, shift: f64) -> PolicyRecords {
+        let mut stream = Seed::root(1).stream();
+        let records = (0..30).map(|k| episode(k, stream.random_range(5.0..50.0) + shift, 100)).collect();
+        PolicyRecords { name: name.to_owned(), records }
+    }
+
+    fn find(rows: &[Row], metric: &str) -> Row {
+        rows.iter().find(|row| row.metric == metric).unwrap().clone()
+    }
+
+    #[test]
+    fn pairing_shows_a_shift_far_below_the_spread_between_seeds() {
+        let rows = compare(&policy("a", 0.0), &policy("b", 0.1), &RewardWeights::default());
+        let pods = find(&rows, "mean_pods");
+        assert!(pods.baseline.high > pods.candidate.low, "unpaired the intervals overlap");
+        assert!((pods.difference.point - 0.1).abs() < 1e-9);
+        assert_eq!((pods.verdict, pods.difference.n), (Verdict::Worse, 30));
+        // More pods cost more: the return falls, and lower is worse.
+        let priced = find(&rows, "return");
+        assert!((priced.difference.point + 0.1).abs() < 1e-9);
+        assert_eq!(priced.verdict, Verdict::Worse);
+        assert_eq!(find(&rows, "slo_violations").verdict, Verdict::WithinNoise);
+    }
+
+    #[test]
+    fn exchanging_the_two_turns_difference_and_verdict_round() {
+        let rows = compare(&policy("b", 0.1), &policy("a", 0.0), &RewardWeights::default());
+        assert!(find(&rows, "mean_pods").difference.high < 0.0);
+        assert_eq!(find(&rows, "mean_pods").verdict, Verdict::Better);
+        assert_eq!(find(&rows, "return").verdict, Verdict::Better);
+    }
+
+    #[test]
+    fn noise_around_zero_is_within_noise() {
+        let mut b = policy("b", 0.0);
+        for (k, record) in b.records.iter_mut().enumerate() {
+            record.intervals[0].mean_pods += if k % 2 == 0 { 1.0 } else { -1.0 };
+        }
+        let rows = compare(&policy("a", 0.0), &b, &RewardWeights::default());
+        assert_eq!(find(&rows, "mean_pods").verdict, Verdict::WithinNoise);
+    }
+
+    #[test]
+    fn a_seed_without_a_value_on_one_side_counts_on_neither() {
+        let mut a = policy("a", 0.0);
+        let mut b = policy("b", 0.0);
+        assert!(compare(&a, &b, &RewardWeights::default()).iter().all(|row| row.metric != "latency_mean"));
+        for k in 0..3 {
+            a.records[k].intervals[0].histogram.record_secs(0.1);
+        }
+        for k in 1..4 {
+            b.records[k].intervals[0].histogram.record_secs(0.3);
+        }
+        let latency = find(&compare(&a, &b, &RewardWeights::default()), "latency_mean");
+        assert_eq!((latency.baseline.n, latency.candidate.n, latency.difference.n), (2, 2, 2));
+        assert!((latency.difference.point - 200.0).abs() < 1e-6);
+    }
+
+    #[test]
+    #[should_panic(expected = "equal seeds")]
+    fn other_seeds_are_no_pairs() {
+        let mut b = policy("b", 0.0);
+        b.records.reverse();
+        compare(&policy("a", 0.0), &b, &RewardWeights::default());
+    }
+
+    #[test]
+    fn reports_are_tidy_and_finite() {
+        let policies = [policy("a", 0.0), policy("b", 0.1)];
+        let weights = RewardWeights::default();
+        let table = text_table("a", "b", &compare(&policies[0], &policies[1], &weights));
+        assert!(table.contains("mean_pods [pods]") && table.contains("worse"), "{table}");
+        let mut bytes = Vec::new();
+        write_csv(&policies, &weights, &mut bytes).unwrap();
+        let mut csv = csv::Reader::from_reader(bytes.as_slice());
+        assert_eq!(csv.headers().unwrap(), vec!["policy", "metric", "unit", "estimate", "low", "high"]);
+        let lines: Vec<csv::StringRecord> = csv.records().map(Result::unwrap).collect();
+        assert!(lines.iter().any(|line| &line[0] == "b" && &line[1] == "return"));
+        for line in &lines {
+            let [point, low, high] = [3, 4, 5].map(|column| line[column].parse::<f64>().unwrap());
+            assert!(point.is_finite() && low <= point + 1e-9 && point <= high + 1e-9, "{line:?}");
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! The default world leaves something to be won: one that knows the load ahead is clearly cheaper than the
 //! best constant count and than the default HPA.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use autoscale_core::environment::Environment;
 use autoscale_core::policy::Policy;

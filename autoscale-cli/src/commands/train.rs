@@ -102,7 +102,7 @@ fn dry_run(settings: &Settings) -> Result<()> {
     let train = settings.episodes as f64
         * (steps * 2e-4 + per_hour * scenario.training_episode().as_secs_f64() / 3600.0 / 2.0);
     let hours = scenario.evaluation_episode().as_secs_f64() / 3600.0;
-    let compare = (settings.eval_seeds as f64 * 3.0 * hours + 200.0) * per_hour / 2.0;
+    let compare = (settings.eval_seeds as f64 * 3.0 * hours + 270.0) * per_hour / 2.0;
     println!("# about {train:.0} s of training and {compare:.0} s of comparison on two cores");
     Ok(())
 }

@@ -181,8 +181,7 @@ impl Normalizer {
             Some(index) => log[index] = (proposed, now),
             None => log.push((proposed, now)),
         }
-        // One after the other, not `clamp`: with both windows set, low may be above high.
-        spec.max(low).min(high)
+        spec.clamp(low, high)
     }
 
     fn limit(
@@ -274,6 +273,9 @@ fn store(changes: &mut Vec<Change>, change: Change, longest: Duration) {
         None => changes.push(change),
     }
 }
+
+#[cfg(test)]
+mod vectors;
 
 #[cfg(test)]
 mod tests {
