@@ -96,7 +96,7 @@ pub(crate) struct TrainArgs {
     /// Test episodes of the closing comparison.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(crate) eval_seeds: u64,
-    /// The run's folder; runs/<date-time>-<algorithm>-<scenario> when absent.
+    /// The run's folder; `runs/DATE-TIME-ALGORITHM-SCENARIO` when absent.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Replace the run that is in the folder.
