@@ -167,14 +167,21 @@ fn learn(
     checkpoint.save(&folder.file(STATE))?;
     let checkpoint = checkpoint.without_training_state();
     checkpoint.save(&folder.file(MODEL))?;
+    watch.stop.store(true, Ordering::Relaxed);
     Ok(Some(checkpoint))
 }
 
-/// A flag that Ctrl-C raises; training then stops at the next step.
+/// A flag that Ctrl-C raises; training then stops at the next step. Where the flag is up already, by an
+/// earlier Ctrl-C or because training is over and saved, Ctrl-C ends the program.
 fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&flag);
-    ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed)).context("Ctrl-C cannot be handled")?;
+    let interrupted = move || {
+        if raised.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    };
+    ctrlc::set_handler(interrupted).context("Ctrl-C cannot be handled")?;
     Ok(flag)
 }
 
