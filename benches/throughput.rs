@@ -61,10 +61,19 @@ fn simulator(c: &mut Criterion) {
 
 fn decisions(c: &mut Criterion) {
     let mut group = c.benchmark_group("decisions");
-    group.throughput(Throughput::Elements(1));
+    // As many as the HPA's stabilisation window remembers: its log grows until it is reset.
+    const WINDOW: u64 = 20;
+    group.throughput(Throughput::Elements(WINDOW));
     let world = running();
     let mut policy = hpa();
-    group.bench_function("hpa", |b| b.iter(|| policy.decide(black_box(&world.observe()))));
+    group.bench_function("hpa", |b| {
+        b.iter(|| {
+            policy.reset(Seed::root(1));
+            for _ in 0..WINDOW {
+                black_box(policy.decide(black_box(&world.observe())));
+            }
+        });
+    });
     group.finish();
 }
 

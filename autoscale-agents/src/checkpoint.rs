@@ -70,6 +70,9 @@ pub struct CheckpointManifest {
     pub skipped_minibatches: u64,
     /// Feature rows behind the normaliser.
     pub observations: f64,
+    /// Mean return per hour on validation episodes, once judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_return: Option<f64>,
 }
 
 /// A trained network, and with `optimizer` all that training needs to go on.

@@ -243,6 +243,7 @@ impl Ppo {
                 updates_done: self.updates,
                 skipped_minibatches: self.skipped,
                 observations: self.normalizer.count,
+                validation_return: None,
             },
             actor: self.actor.clone(),
             critic: self.critic.clone(),

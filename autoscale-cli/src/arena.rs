@@ -31,7 +31,7 @@ pub(crate) struct Comparison {
 
 /// Runs the comparison on `episodes` episodes of the test branch below `root`.
 pub(crate) fn run(
-    scenario: &Arc<Scenario>,
+    scenario: &Scenario,
     checkpoint: &Checkpoint,
     settings: &Settings,
     root: Seed,
@@ -41,7 +41,8 @@ pub(crate) fn run(
     // Made once before the threads start, so that a mismatch is an error and not a panic.
     learned(checkpoint, settings)?;
     let hpa = Hpa::new(HpaConfig::default())?;
-    let constant = best_constant(scenario, root, output);
+    let constant = best_constant(&Arc::new(scenario.on(Branch::Train)), root, output);
+    let scenario = Arc::new(scenario.on(Branch::Test));
     let interval = scenario.control_interval();
     let seeds: Vec<Seed> = (0..episodes).map(|k| root.episode(Branch::Test, k)).collect();
     let learned = |_| learned(checkpoint, settings).expect("made once above");
@@ -51,10 +52,26 @@ pub(crate) fn run(
         Contender::new(settings.algorithm.clone(), learned),
     ];
     let bar = progress::bar(episodes * contenders.len() as u64, "compare", output);
-    let world = || World::new(Arc::clone(scenario), scenario.evaluation_episode());
+    let world = || World::new(Arc::clone(&scenario), scenario.evaluation_episode());
     let records = run_suite(&contenders, world, &seeds, || bar.inc(1));
     bar.finish_and_clear();
-    Ok(Comparison { scenario: Arc::clone(scenario), records })
+    Ok(Comparison { scenario, records })
+}
+
+/// Mean return per hour of a policy on `episodes` training-length episodes of the validation branch.
+pub(crate) fn validation_return(
+    scenario: &Arc<Scenario>,
+    checkpoint: &Checkpoint,
+    settings: &Settings,
+) -> Result<f64> {
+    learned(checkpoint, settings)?;
+    let seeds: Vec<Seed> =
+        (0..settings.validation_seeds).map(|k| settings.seed.episode(Branch::Validate, k)).collect();
+    let contender = Contender::new("candidate", |_| learned(checkpoint, settings).expect("made once above"));
+    let world = || World::new(Arc::clone(scenario), scenario.training_episode());
+    let results = run_suite(&[contender], world, &seeds, || ());
+    let returns = results.iter().flat_map(|r| &r.records).map(|e| episode_return(e, &scenario.weights()));
+    Ok(returns.sum::<f64>() / seeds.len() as f64)
 }
 
 /// A fresh learned policy.

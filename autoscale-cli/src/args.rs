@@ -40,6 +40,9 @@ pub(crate) struct WorldArgs {
     /// Scale the trace to this mean rate; the scenario's mean load when absent.
     #[arg(long, value_name = "RPS", requires = "trace")]
     pub(crate) target_mean_rps: Option<f64>,
+    /// Keep the last of every N days of the trace for test episodes, and train on the others.
+    #[arg(long, value_name = "N", requires = "trace")]
+    pub(crate) test_every_days: Option<u32>,
 }
 
 /// How much to say, and how.
@@ -71,6 +74,7 @@ pub(crate) enum Space {
 #[command(after_help = "Examples:
   autoscale train --algo ppo --episodes 200
   autoscale train --scenario bursts --seed 7 --out runs/bursts-7
+  autoscale train --trace requests.csv --target-mean-rps 300 --test-every-days 4
   autoscale train --dry-run")]
 pub(crate) struct TrainArgs {
     /// The learning algorithm.
@@ -93,6 +97,9 @@ pub(crate) struct TrainArgs {
     /// Tensor backend: flex, ndarray or wgpu (the last two only if compiled in).
     #[arg(long, default_value = "flex")]
     pub(crate) backend: String,
+    /// Validation episodes on which the model is chosen among ten snapshots of training and its start.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) validation_seeds: u64,
     /// Test episodes of the closing comparison.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(crate) eval_seeds: u64,

@@ -7,15 +7,13 @@ use autoscale_agents::backend::Backend;
 use autoscale_agents::ppo::PpoConfig;
 use autoscale_core::policy::Policy;
 use autoscale_core::seed::Seed;
-use autoscale_core::units::RequestRate;
 use autoscale_core::validate::Validate;
 use autoscale_policies::hpa::{Hpa, HpaConfig};
-use autoscale_sim::scenario::Scenario;
-use autoscale_sim::trace::Trace;
+use autoscale_sim::load::TraceConfig;
+use autoscale_sim::scenario::{Scenario, ScenarioConfig};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Everything that decides what a training run does; the `config` of its manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,23 +30,15 @@ pub(crate) struct Settings {
     /// Rewards are divided by this for the learner; tables show them undivided.
     pub(crate) reward_scale: f64,
     pub(crate) ppo: PpoConfig,
+    /// Validation episodes on which the model is chosen.
+    pub(crate) validation_seeds: u64,
     /// The scenario as TOML.
     pub(crate) scenario: String,
-    /// A trace in place of the scenario's load.
-    pub(crate) trace: Option<TraceSettings>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct TraceSettings {
-    pub(crate) path: PathBuf,
-    /// Mean that it is scaled to.
-    pub(crate) mean_rps: f64,
 }
 
 impl Settings {
     pub(crate) fn from_args(args: &TrainArgs) -> Result<Self> {
-        let (scenario, trace) = world(&args.world)?;
+        let scenario = world(&args.world)?;
         Backend::parse(&args.backend)?;
         let mut ppo = PpoConfig::default();
         ppo.num_envs = args.envs.unwrap_or(ppo.num_envs);
@@ -67,15 +57,14 @@ impl Settings {
             base: HpaConfig::default(),
             reward_scale: 0.1,
             ppo: ppo.validate().context("--envs")?,
+            validation_seeds: args.validation_seeds,
             scenario: scenario.to_toml(),
-            trace,
         })
     }
 
-    /// The world of a run: its scenario under its trace, if it has one.
-    pub(crate) fn world(&self) -> Result<Arc<Scenario>> {
-        let scenario = Scenario::from_toml(&self.scenario, "manifest")?;
-        with_trace(scenario, self.trace.as_ref()).map(Arc::new)
+    /// The world of a run.
+    pub(crate) fn world(&self) -> Result<Scenario> {
+        Ok(Scenario::from_toml(&self.scenario, "manifest")?)
     }
 
     /// The rule that the policy was or will be trained over.
@@ -84,39 +73,34 @@ impl Settings {
     }
 }
 
-/// Reads scenario and trace as given on the command line; the trace is read to find bad ones early.
-fn world(args: &WorldArgs) -> Result<(Scenario, Option<TraceSettings>)> {
-    let scenario = scenario(&args.scenario)?;
-    let trace = match &args.trace {
-        None => None,
-        Some(path) => {
-            let mean = args.target_mean_rps.unwrap_or(scenario.mean_load().per_second());
-            RequestRate::new(mean).context("--target-mean-rps")?;
-            let path =
-                fs::canonicalize(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-            Some(TraceSettings { path, mean_rps: mean })
-        }
-    };
-    Ok((scenario, trace))
+/// The scenario given on the command line, under its trace if one is given.
+pub(crate) fn world(args: &WorldArgs) -> Result<Scenario> {
+    let (mut config, folder) = scenario_config(&args.scenario)?;
+    if let Some(path) = &args.trace {
+        let mean = match (args.target_mean_rps, &config.load) {
+            (Some(mean), _) => Some(mean),
+            (None, Some(load)) => Some(load.mean().per_second()),
+            (None, None) => config.trace.as_ref().and_then(|t| t.target_mean_rps),
+        };
+        let path = std::path::absolute(path).with_context(|| path.display().to_string())?;
+        config.trace = Some(TraceConfig {
+            target_mean_rps: mean,
+            test_every_days: args.test_every_days,
+            ..TraceConfig::new(path)
+        });
+        config.load = None;
+    } else if let Some(trace) = &mut config.trace {
+        // The manifest must be understood from any folder.
+        trace.path = std::path::absolute(folder.join(&trace.path))
+            .with_context(|| trace.path.display().to_string())?;
+    }
+    Ok(config.check(&args.scenario, Path::new(""))?)
 }
 
-/// Scenario and trace as given on the command line, as one world.
-pub(crate) fn world_of(args: &WorldArgs) -> Result<Arc<Scenario>> {
-    let (scenario, trace) = world(args)?;
-    with_trace(scenario, trace.as_ref()).map(Arc::new)
-}
-
-fn with_trace(scenario: Scenario, trace: Option<&TraceSettings>) -> Result<Scenario> {
-    let Some(settings) = trace else { return Ok(scenario) };
-    let trace = Trace::read(&settings.path)?;
-    let scaled = trace.scaled_to_mean(RequestRate::new(settings.mean_rps)?);
-    Ok(scenario.with_trace(scaled.with_context(|| settings.path.display().to_string())?))
-}
-
-/// A built-in scenario by name, or a file.
-pub(crate) fn scenario(name_or_file: &str) -> Result<Scenario> {
+/// The configuration of a built-in scenario by name, or of a file, with the folder that paths in it start at.
+fn scenario_config(name_or_file: &str) -> Result<(ScenarioConfig, PathBuf)> {
     if let Some(scenario) = Scenario::builtin(name_or_file) {
-        return Ok(scenario);
+        return Ok((scenario.config().clone(), PathBuf::new()));
     }
     let path = Path::new(name_or_file);
     if !path.exists() {
@@ -125,5 +109,12 @@ pub(crate) fn scenario(name_or_file: &str) -> Result<Scenario> {
     }
     let text =
         fs::read_to_string(path).with_context(|| format!("{}: cannot be read as text", path.display()))?;
-    Ok(Scenario::from_toml(&text, name_or_file)?)
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    Ok((ScenarioConfig::from_toml(&text, name_or_file)?, folder))
+}
+
+/// A built-in scenario by name, or a file.
+pub(crate) fn scenario(name_or_file: &str) -> Result<Scenario> {
+    let (config, folder) = scenario_config(name_or_file)?;
+    Ok(config.check(name_or_file, &folder)?)
 }

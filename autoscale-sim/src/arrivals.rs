@@ -1,6 +1,5 @@
 //! Load: how many requests per second are offered, second by second, and when they arrive.
 
-use crate::trace::Trace;
 use autoscale_core::seed::{Seed, Stream};
 use autoscale_core::units::RequestRate;
 use autoscale_core::validate::{ConfigError, in_range};
@@ -175,7 +174,7 @@ impl LoadConfig {
     }
 
     /// Long-run mean rate (of an hour from the start on for shapes that end).
-    pub(crate) fn mean(&self) -> RequestRate {
+    pub fn mean(&self) -> RequestRate {
         let mean = match *self {
             Self::Constant { rps } => rps,
             Self::Diurnal { mean_rps, .. } => mean_rps,
@@ -193,7 +192,7 @@ impl LoadConfig {
     }
 
     /// Mean rate of every second from `-lead` to `length`, without noise.
-    fn rates(&self, seed: Seed, lead: u32, length: u32) -> Vec<f64> {
+    pub(crate) fn rates(&self, seed: Seed, lead: u32, length: u32) -> Vec<f64> {
         let seconds = || (0..lead + length).map(move |s| f64::from(s) - f64::from(lead));
         let straight = |t: f64, from: f64, to: f64, start: f64, duration: f64| {
             from + (to - from) * ((t - start) / duration).clamp(0.0, 1.0)
@@ -336,7 +335,7 @@ impl NoiseConfig {
     }
 
     /// Multiplies each minute of `rates` by a factor around 1.
-    fn apply(&self, rates: &mut [f64], seed: Seed) {
+    pub(crate) fn apply(&self, rates: &mut [f64], seed: Seed) {
         if self.relative_sd == 0.0 {
             return;
         }
@@ -353,35 +352,6 @@ impl NoiseConfig {
             let factor = (1.0 + self.relative_sd * x.clamp(-8.0, 8.0)).max(0.0);
             for rate in minute {
                 *rate *= factor;
-            }
-        }
-    }
-}
-
-/// Where the load comes from.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) enum Load {
-    Generated(LoadConfig),
-    Traced(Trace),
-}
-
-impl Load {
-    /// Mean rate of every second from `-lead` to `length`, noise included.
-    pub(crate) fn path(&self, noise: &NoiseConfig, seed: Seed, lead: u32, length: u32) -> Vec<f64> {
-        match self {
-            Self::Generated(config) => {
-                let mut rates = config.rates(seed, lead, length);
-                noise.apply(&mut rates, seed);
-                rates
-            }
-            // A trace carries its own noise. The window begins at a seeded step; a trace shorter than the
-            // episode is taken from its start and repeated.
-            Self::Traced(trace) => {
-                let spare = (trace.duration().as_secs_f64() - f64::from(lead + length)).max(0.0);
-                let steps = (spare / trace.step().as_secs_f64()) as u64;
-                let mut stream = seed.child("shape").stream();
-                let first = stream.random_range(0..=steps) as f64 * trace.step().as_secs_f64();
-                (0..lead + length).map(|s| trace.at_second(first as u64 + u64::from(s))).collect()
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A request-level simulator of a service on Kubernetes.
 //!
-//! Start at [`world::World`]: load arrives ([`trace`], [`arrivals`]), pods serve it (`pod`, [`service`]),
+//! Start at [`world::World`]: load arrives ([`load`], [`arrivals`], [`trace`]), pods serve it (`pod`, [`service`]),
 //! and a scrape pipeline (`probe`) shows a policy what a cluster would show, as late as it would.
 //! [`scenario`] says what is simulated; [`clairvoyant`] is a simple yardstick that knows the load ahead;
 //! [`oracle`] holds the results of queueing theory that the simulator is tested against.
@@ -9,6 +9,7 @@
 
 pub mod arrivals;
 pub mod clairvoyant;
+pub mod load;
 pub mod oracle;
 mod pod;
 mod probe;

@@ -1,14 +1,15 @@
 //! Scenarios: raw TOML to a checked [`Scenario`]. Only checked ones run.
 
-use crate::arrivals::{Load, LoadConfig, NoiseConfig};
+use crate::arrivals::{LoadConfig, NoiseConfig};
+use crate::load::{Load, TraceConfig, TraceLoadError, Windows};
 use crate::service::{Demand, DemandConfig};
-use crate::trace::Trace;
 use autoscale_core::limits::{LimitsConfig, ScalingLimits};
 use autoscale_core::reward::RewardWeights;
-use autoscale_core::seed::Seed;
+use autoscale_core::seed::{Branch, Seed};
 use autoscale_core::units::{Milli, RequestRate};
 use autoscale_core::validate::{ConfigError, Validate, count_in_range, in_range};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -24,6 +25,15 @@ pub enum ScenarioError {
         field: String,
         /// What is wrong there, with line and column.
         message: String,
+    },
+    /// Its trace cannot be used.
+    #[error("{origin}: trace: {source}")]
+    Trace {
+        /// The file or the built-in's name.
+        origin: String,
+        /// The trace's file and line, or the field, its value and the range.
+        #[source]
+        source: TraceLoadError,
     },
     /// A value is out of range.
     #[error("{origin}: {source}")]
@@ -64,9 +74,13 @@ pub struct ScenarioConfig {
     /// The metrics pipeline.
     #[serde(default)]
     pub metrics: MetricsConfig,
-    /// The load.
-    pub load: LoadConfig,
-    /// Over-dispersion of the load; none by default.
+    /// A generated load; either this or `trace`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadConfig>,
+    /// A recorded load; either this or `load`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceConfig>,
+    /// Over-dispersion of a generated load; none by default.
     #[serde(default)]
     pub noise: NoiseConfig,
 }
@@ -204,6 +218,8 @@ pub struct Scenario {
     limits: ScalingLimits,
     demand: Demand,
     load: Load,
+    /// Whose part of a split trace episodes come from; all of it when absent.
+    branch: Option<Branch>,
 }
 
 const BUILTIN: [(&str, &str); 5] = [
@@ -214,10 +230,54 @@ const BUILTIN: [(&str, &str); 5] = [
     ("bursts", include_str!("../scenarios/bursts.toml")),
 ];
 
-impl Validate for ScenarioConfig {
-    type Checked = Scenario;
+impl ScenarioConfig {
+    /// Reads TOML text; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// Names the field, or the line and column of a syntax error.
+    pub fn from_toml(text: &str, origin: &str) -> Result<Self, ScenarioError> {
+        let syntax = |field: String, message: String| ScenarioError::Syntax {
+            origin: origin.to_owned(),
+            field,
+            message: message.trim().to_owned(),
+        };
+        let deserializer =
+            toml::Deserializer::parse(text).map_err(|e| syntax("TOML".to_owned(), e.to_string()))?;
+        serde_path_to_error::deserialize(deserializer)
+            .map_err(|e| syntax(e.path().to_string(), e.inner().to_string()))
+    }
 
-    fn validate(self) -> Result<Scenario, ConfigError> {
+    /// Checks all ranges, and reads the trace if there is one. `origin` names the scenario in errors; a
+    /// relative path of the trace starts at `folder`.
+    ///
+    /// # Errors
+    /// Names origin, field, value and allowed range, or file and line of a bad trace.
+    pub fn check(self, origin: &str, folder: &Path) -> Result<Scenario, ScenarioError> {
+        let value = |source| ScenarioError::Value { origin: origin.to_owned(), source };
+        let (limits, demand) = self.check_values().map_err(value)?;
+        let load = match (&self.load, &self.trace) {
+            (Some(load), None) => {
+                load.check().map_err(|e| value(e.within("load")))?;
+                Load::Generated(load.clone())
+            }
+            (None, Some(trace)) => {
+                let window = |length: u32| u64::from(length) + u64::from(self.episode.warmup_s);
+                let windows = Windows {
+                    training: window(self.episode.training_s),
+                    test: window(self.episode.evaluation_s),
+                };
+                let trace = trace.load(folder, windows);
+                trace.map_err(|source| ScenarioError::Trace { origin: origin.to_owned(), source })?
+            }
+            (None, None) => return Err(value(ConfigError::new("load", "absent", "a [load] or a [trace]"))),
+            (Some(_), Some(_)) => {
+                return Err(value(ConfigError::new("trace", "present", "either a [load] or a [trace]")));
+            }
+        };
+        Ok(Scenario { config: self, limits, demand, load, branch: None })
+    }
+
+    fn check_values(&self) -> Result<(ScalingLimits, Demand), ConfigError> {
         let name_ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if self.name.is_empty() || self.name.len() > 60 || !self.name.chars().all(name_ok) {
             let expected = "1 to 60 lower-case letters, digits and hyphens";
@@ -231,10 +291,8 @@ impl Validate for ScenarioConfig {
         let demand = self.service.demand.check().map_err(|e| e.within("service.demand"))?;
         self.startup.check().map_err(|e| e.within("startup"))?;
         self.metrics.check().map_err(|e| e.within("metrics"))?;
-        self.load.check().map_err(|e| e.within("load"))?;
         self.noise.check().map_err(|e| e.within("noise"))?;
-        let load = Load::Generated(self.load.clone());
-        Ok(Scenario { config: self, limits, demand, load })
+        Ok((limits, demand))
     }
 }
 
@@ -329,35 +387,26 @@ impl Scenario {
         Self::from_toml(Self::builtin_source(name)?, name).ok()
     }
 
-    /// Reads a scenario from TOML text; `origin` names it in errors.
+    /// Reads a scenario from TOML text; `origin` names it in errors, and a relative path of a trace starts
+    /// at the working directory.
     ///
     /// # Errors
     /// Names origin, field, value and allowed range, or the line and column of a syntax error.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, ScenarioError> {
-        let syntax = |field: String, message: String| ScenarioError::Syntax {
-            origin: origin.to_owned(),
-            field,
-            message: message.trim().to_owned(),
-        };
-        let deserializer =
-            toml::Deserializer::parse(text).map_err(|e| syntax("TOML".to_owned(), e.to_string()))?;
-        let config: ScenarioConfig = serde_path_to_error::deserialize(deserializer)
-            .map_err(|e| syntax(e.path().to_string(), e.inner().to_string()))?;
-        config.validate().map_err(|source| ScenarioError::Value { origin: origin.to_owned(), source })
+        ScenarioConfig::from_toml(text, origin)?.check(origin, Path::new(""))
     }
 
-    /// The scenario as TOML. A trace, if there is one, is not part of it.
+    /// The scenario as TOML.
     pub fn to_toml(&self) -> String {
         // A configuration that was read from TOML can be written as TOML.
         toml::to_string_pretty(&self.config).unwrap_or_default()
     }
 
-    /// The same service under the load of a trace, whose rates are taken as they are and which brings its
-    /// own noise.
+    /// The same, with episodes from the part of a split trace that belongs to `branch`. Without a split
+    /// nothing changes: then the branches of the seed tree alone keep episodes apart.
     #[must_use]
-    pub fn with_trace(mut self, trace: Trace) -> Self {
-        self.load = Load::Traced(trace);
-        self
+    pub fn on(&self, branch: Branch) -> Self {
+        Self { branch: Some(branch), ..self.clone() }
     }
 
     /// The configuration behind it.
@@ -419,15 +468,13 @@ impl Scenario {
 
     /// Mean load: of the trace if there is one, else of the generator.
     pub fn mean_load(&self) -> RequestRate {
-        match &self.load {
-            Load::Generated(config) => config.mean(),
-            Load::Traced(trace) => trace.mean(),
-        }
+        self.load.mean()
     }
 
     /// Mean offered rate of every second of the episode with this seed, its warm-up first.
     pub(crate) fn load_path(&self, seed: Seed, length: u32) -> Vec<f64> {
-        self.load.path(&self.config.noise, seed.child("load"), self.config.episode.warmup_s, length)
+        let (noise, lead) = (&self.config.noise, self.config.episode.warmup_s);
+        self.load.path(self.branch, noise, seed.child("load"), lead, length)
     }
 
     pub(crate) fn demand(&self) -> Demand {

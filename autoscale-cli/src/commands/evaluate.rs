@@ -3,7 +3,7 @@
 use crate::arena;
 use crate::args::EvaluateArgs;
 use crate::run_folder::{COMPARISON, MODEL, RunFolder};
-use crate::settings::{Settings, world_of};
+use crate::settings::{self, Settings};
 use anyhow::{Result, bail};
 use autoscale_agents::checkpoint::Checkpoint;
 use autoscale_core::seed::Seed;
@@ -13,7 +13,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let folder = RunFolder::open(&args.model)?;
     let settings: Settings = folder.manifest()?.config;
     let checkpoint = Checkpoint::load(&folder.file(MODEL))?;
-    let scenario = world_of(&args.world)?;
+    let scenario = settings::world(&args.world)?;
     if scenario.control_interval() != checkpoint.manifest.interval {
         bail!(
             "{}: control_interval_s is {} s, but the model decides every {} s; it must be the same",

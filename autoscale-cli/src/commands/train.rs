@@ -26,6 +26,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 const COMMIT: &str = env!("AUTOSCALE_COMMIT");
 
+/// Snapshots of training among which, and its start, the model is chosen.
+const CANDIDATES: u64 = 10;
+
 type SimTask = EncodedTask<World>;
 
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
@@ -39,7 +42,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         (start(args, &settings)?, settings, None)
     };
     let scenario = settings.world()?;
-    let Some(checkpoint) = learn(&folder, &settings, &scenario, state.as_ref(), args.output)? else {
+    let Some(model) = learn(&folder, &settings, &scenario, state.as_ref(), args.output)? else {
         if !args.output.quiet {
             eprintln!(
                 "stopped; all is saved. Go on with:\n  autoscale train --resume {}",
@@ -49,8 +52,15 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         return Ok(());
     };
     plot::rewards(folder.path(), &report::returns(&folder.file(SUMMARY))?)?;
+    if !args.output.quiet {
+        eprintln!(
+            "trained; of the {} candidates the policy after {} episodes did best on validation episodes",
+            CANDIDATES + 1,
+            model.manifest.episodes_done
+        );
+    }
     let comparison =
-        arena::run(&scenario, &checkpoint, &settings, settings.seed, settings.eval_seeds, args.output)?;
+        arena::run(&scenario, &model, &settings, settings.seed, settings.eval_seeds, args.output)?;
     comparison.write(folder.path())?;
     comparison.print(args.output)?;
     if !args.output.quiet {
@@ -102,16 +112,19 @@ fn dry_run(settings: &Settings) -> Result<()> {
     let train = settings.episodes as f64
         * (steps * 2e-4 + per_hour * scenario.training_episode().as_secs_f64() / 3600.0 / 2.0);
     let hours = scenario.evaluation_episode().as_secs_f64() / 3600.0;
+    let validate = (CANDIDATES + 1) as f64 * settings.validation_seeds as f64 * per_hour / 2.0
+        * scenario.training_episode().as_secs_f64()
+        / 3600.0;
     let compare = (settings.eval_seeds as f64 * 3.0 * hours + 270.0) * per_hour / 2.0;
-    println!("# about {train:.0} s of training and {compare:.0} s of comparison on two cores");
+    println!("# about {:.0} s of training and {compare:.0} s of comparison on two cores", train + validate);
     Ok(())
 }
 
-/// Trains up to the configured number of episodes; `None` when stopped before.
+/// Trains up to the configured number of episodes and returns the best candidate; `None` when stopped before.
 fn learn(
     folder: &RunFolder,
     settings: &Settings,
-    scenario: &Arc<Scenario>,
+    scenario: &Scenario,
     state: Option<&Checkpoint>,
     output: OutputArgs,
 ) -> Result<Option<Checkpoint>> {
@@ -128,10 +141,11 @@ fn learn(
         None => Ppo::new(config, shape, seed, backend)?,
         Some(state) => Ppo::resume(config, shape, seed, backend, state)?,
     };
+    let train_world = Arc::new(scenario.on(Branch::Train));
     let tasks = (0..settings.ppo.num_envs)
         .map(|_| {
             Ok(EncodedTask::new(
-                World::new(Arc::clone(scenario), scenario.training_episode()),
+                World::new(Arc::clone(&train_world), scenario.training_episode()),
                 settings.base_policy()?,
                 settings.action_space.clone(),
                 scenario.weights(),
@@ -144,15 +158,21 @@ fn learn(
     let mut watch = Watch {
         folder,
         settings,
-        scenario,
+        scenario: Arc::new(scenario.on(Branch::Validate)),
+        best: best_so_far(folder, state)?,
         bar: progress::bar(settings.episodes, "train", output),
         summary: SummaryWriter::open(&folder.file(SUMMARY), scenario.weights())?,
         stats: UpdateStats::new(),
         done,
+        judged: done,
         stop: stop_on_interrupt()?,
         error: None,
     };
     watch.bar.set_position(done);
+    if state.is_none() {
+        // The start is a candidate too: where learning does not help, the base rule stays.
+        watch.judge(learner.checkpoint(watch.info())?)?;
+    }
     let seeds = |k| settings.seed.episode(Branch::Train, k);
     let report = train(&mut learner, tasks, seeds, done..settings.episodes, &mut watch)?;
     watch.bar.finish_and_clear();
@@ -163,12 +183,18 @@ fn learn(
         watch.save(&learner)?;
         return Ok(None);
     }
-    let checkpoint = learner.checkpoint(watch.info())?;
-    checkpoint.save(&folder.file(STATE))?;
-    let checkpoint = checkpoint.without_training_state();
-    checkpoint.save(&folder.file(MODEL))?;
+    watch.save(&learner)?;
     watch.stop.store(true, Ordering::Relaxed);
-    Ok(Some(checkpoint))
+    Ok(Some(Checkpoint::load(&folder.file(MODEL))?))
+}
+
+/// The validation return of the best candidate of a run that goes on.
+fn best_so_far(folder: &RunFolder, state: Option<&Checkpoint>) -> Result<Option<f64>> {
+    let path = folder.file(MODEL);
+    if state.is_none() || !path.exists() {
+        return Ok(None);
+    }
+    Ok(Checkpoint::load(&path)?.manifest.validation_return)
 }
 
 /// A flag that Ctrl-C raises; training then stops at the next step. Where the flag is up already, by an
@@ -189,12 +215,17 @@ fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
 struct Watch<'a> {
     folder: &'a RunFolder,
     settings: &'a Settings,
-    scenario: &'a Scenario,
+    /// Where candidates are judged.
+    scenario: Arc<Scenario>,
+    /// Validation return of the model in the folder.
+    best: Option<f64>,
     bar: ProgressBar,
     summary: SummaryWriter,
     stats: UpdateStats,
     /// Episodes completed and written down.
     done: u64,
+    /// How many of them the last candidate had.
+    judged: u64,
     stop: Arc<AtomicBool>,
     error: Option<anyhow::Error>,
 }
@@ -211,8 +242,28 @@ impl Watch<'_> {
         }
     }
 
-    fn save(&self, learner: &Ppo) -> Result<()> {
-        Ok(learner.checkpoint(self.info())?.save(&self.folder.file(STATE))?)
+    /// Saves the state of training. A candidate that is due is judged first, so that a state never lacks
+    /// one.
+    fn save(&mut self, learner: &Ppo) -> Result<()> {
+        let checkpoint = learner.checkpoint(self.info())?;
+        let tenths = |episodes: u64| episodes * CANDIDATES / self.settings.episodes;
+        if tenths(self.done) > tenths(self.judged) {
+            self.judge(checkpoint.clone())?;
+        }
+        Ok(checkpoint.save(&self.folder.file(STATE))?)
+    }
+
+    /// Makes a candidate the run's model if it does better on validation episodes than all before.
+    fn judge(&mut self, candidate: Checkpoint) -> Result<()> {
+        self.judged = self.done;
+        let earned = arena::validation_return(&self.scenario, &candidate, self.settings)?;
+        if self.best.is_none_or(|best| earned > best) {
+            self.best = Some(earned);
+            let mut model = candidate.without_training_state();
+            model.manifest.validation_return = Some(earned);
+            model.save(&self.folder.file(MODEL))?;
+        }
+        Ok(())
     }
 }
 
