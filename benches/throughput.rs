@@ -4,8 +4,10 @@
 
 use autoscale_agents::actions::ActionSpace;
 use autoscale_agents::backend::Backend;
+use autoscale_agents::checkpoint::CheckpointInfo;
 use autoscale_agents::encoded::EncodedTask;
 use autoscale_agents::features::feature_names;
+use autoscale_agents::learned::LearnedPolicy;
 use autoscale_agents::ppo::{Ppo, PpoConfig, PpoShape};
 use autoscale_agents::trainer::train;
 use autoscale_core::environment::Environment;
@@ -59,22 +61,46 @@ fn simulator(c: &mut Criterion) {
     group.finish();
 }
 
+/// Decisions in a row: as many as the HPA's stabilisation window remembers, whose log grows until it is reset.
+const WINDOW: u64 = 20;
+
 fn decisions(c: &mut Criterion) {
     let mut group = c.benchmark_group("decisions");
-    // As many as the HPA's stabilisation window remembers: its log grows until it is reset.
-    const WINDOW: u64 = 20;
     group.throughput(Throughput::Elements(WINDOW));
     let world = running();
-    let mut policy = hpa();
-    group.bench_function("hpa", |b| {
-        b.iter(|| {
-            policy.reset(Seed::root(1));
-            for _ in 0..WINDOW {
-                black_box(policy.decide(black_box(&world.observe())));
-            }
+    let mut policies: [(&str, Box<dyn Policy>); 2] =
+        [("hpa", Box::new(hpa())), ("learned over hpa", Box::new(learned()))];
+    for (name, policy) in &mut policies {
+        group.bench_function(*name, |b| {
+            b.iter(|| {
+                policy.reset(Seed::root(1));
+                for _ in 0..WINDOW {
+                    black_box(policy.decide(black_box(&world.observe())));
+                }
+            });
         });
-    });
+    }
     group.finish();
+}
+
+/// A network of the usual size with fresh weights.
+fn learned() -> LearnedPolicy {
+    let info = CheckpointInfo {
+        scenario: "constant".to_owned(),
+        interval: INTERVAL,
+        action_space: ActionSpace::residual(),
+        seed: Seed::root(1),
+        commit: String::new(),
+        episodes_done: 0,
+    };
+    let checkpoint = learner(1).checkpoint(info).expect("a fresh learner has all its state");
+    LearnedPolicy::new(&checkpoint, Box::new(hpa())).expect("written by this program")
+}
+
+fn learner(total_steps: u64) -> Ppo {
+    let initial_logits = ActionSpace::residual().initial_logits();
+    let shape = PpoShape { features: feature_names().len(), initial_logits, total_steps };
+    Ppo::new(PpoConfig::default(), shape, Seed::root(1), Backend::Flex).expect("flex is always there")
 }
 
 fn learning(c: &mut Criterion) {
@@ -85,21 +111,13 @@ fn learning(c: &mut Criterion) {
     group.throughput(Throughput::Elements(steps));
     group.bench_function("ppo steps, simulator included", |b| {
         b.iter(|| {
-            let config = PpoConfig::default();
-            let space = ActionSpace::residual();
-            let shape = PpoShape {
-                features: feature_names().len(),
-                initial_logits: space.initial_logits(),
-                total_steps: steps,
-            };
             let task = || {
                 let world = world(episode);
                 let weights = world.scenario().weights();
-                EncodedTask::new(world, Box::new(hpa()), space.clone(), weights, INTERVAL, 0.1)
+                EncodedTask::new(world, Box::new(hpa()), ActionSpace::residual(), weights, INTERVAL, 0.1)
             };
-            let tasks = (0..config.num_envs).map(|_| task()).collect();
-            let mut learner =
-                Ppo::new(config, shape, Seed::root(1), Backend::Flex).expect("flex is always there");
+            let tasks = (0..PpoConfig::default().num_envs).map(|_| task()).collect();
+            let mut learner = learner(steps);
             train(&mut learner, tasks, Seed::root, 0..episodes, &mut ()).expect("episodes end by themselves")
         });
     });

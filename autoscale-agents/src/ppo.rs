@@ -487,3 +487,26 @@ fn clip_global_norm(net: &ActorCritic, gradients: GradientsParams, limit: f64) -
     net.visit(&mut scaled);
     (scaled.0, norm)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gradients_are_clipped_by_their_joint_norm() {
+        let shape = PpoShape { features: 3, initial_logits: vec![0.0; 2], total_steps: 1 };
+        let ppo = Ppo::new(PpoConfig::default(), shape, Seed::root(1), Backend::Flex).unwrap();
+        let gradients = || {
+            let x = Tensor::<2>::ones([4, 3], &ppo.device);
+            let (logits, values) = ppo.net.forward(x);
+            let loss = logits.square().sum() * 5.0 + (values - 3.0).square().sum();
+            GradientsParams::from_grads(loss.backward(), &ppo.net)
+        };
+        let (_, norm) = clip_global_norm(&ppo.net, gradients(), 1e9);
+        assert!(norm > 1.0, "{norm}");
+        let (clipped, before) = clip_global_norm(&ppo.net, gradients(), norm / 4.0);
+        assert!((before - norm).abs() < 1e-6 * norm, "the norm before clipping is reported");
+        let (_, after) = clip_global_norm(&ppo.net, clipped, 1e9);
+        assert!((after - norm / 4.0).abs() < 1e-5 * norm, "actor and critic together: {after}");
+    }
+}

@@ -10,7 +10,9 @@ use autoscale_agents::features::feature_names;
 use autoscale_agents::learned::LearnedPolicy;
 use autoscale_agents::ppo::{Ppo, PpoConfig, PpoShape};
 use autoscale_agents::trainer::{EpisodeSummary, TrainObserver, TrainReport, train};
-use autoscale_core::agent::{ActionIndex, ActionMask, GreedyPolicy, Learner, Task, TaskStep, UpdateStats};
+use autoscale_core::agent::{
+    ActionIndex, ActionMask, GreedyPolicy, Learner, Task, TaskStep, Transition, UpdateStats,
+};
 use autoscale_core::environment::{Environment, EpisodeEnd, EpisodeOver, Outcome};
 use autoscale_core::limits::ScalingLimits;
 use autoscale_core::measurement::{Measurement, ReplicaCounts};
@@ -381,4 +383,49 @@ fn damaged_and_foreign_checkpoints_are_refused_by_name() {
     let gone = dir.path().join("none").join("model.safetensors");
     assert!(matches!(Checkpoint::load(&gone), Err(CheckpointError::Io { .. })));
     assert!(matches!(acting.save(&gone), Err(CheckpointError::Io { .. })));
+}
+
+#[test]
+fn a_save_that_fails_or_is_cut_short_leaves_the_last_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.safetensors");
+    let before = saved(&fresh(), &path);
+    // What is written beside it cannot be created, as on a full disk.
+    let partial = dir.path().join("model.safetensors.partial");
+    std::fs::create_dir(&partial).unwrap();
+    let checkpoint = fresh().checkpoint(info(17)).unwrap();
+    assert!(matches!(checkpoint.save(&path), Err(CheckpointError::Io { .. })));
+    assert!(std::fs::read(&path).unwrap() == before);
+    // A kill in the middle of writing leaves a part beside the whole.
+    std::fs::remove_dir(&partial).unwrap();
+    std::fs::write(&partial, &before[..before.len() / 3]).unwrap();
+    assert_eq!(Checkpoint::load(&path).unwrap().manifest.episodes_done, 16);
+    checkpoint.save(&path).unwrap();
+    assert_eq!(Checkpoint::load(&path).unwrap().manifest.episodes_done, 17);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_is_skipped_counted_and_changes_no_weight() {
+    let mut learner = flip_learner(1000);
+    let value = learner.value(&SHOWN[0]);
+    let mut actions = Vec::new();
+    for k in 0..128_u8 {
+        let mask = ActionMask::from_fn(3, |k| k < 1);
+        learner.explore(&SHOWN[0], &[mask], &mut actions);
+        learner.record(Transition {
+            env: usize::from(k % 4),
+            features: &SHOWN[0],
+            mask,
+            action: actions[0],
+            reward: f32::NAN,
+            next_features: &SHOWN[1],
+            next_mask: mask,
+            end: None,
+        });
+    }
+    let stats = learner.update().expect("the rollout is full");
+    assert!(stats["losses/skipped_minibatches"] > 0.0 && stats["losses/minibatches"] == 0.0, "{stats:?}");
+    assert!(value.is_finite() && learner.value(&SHOWN[0]).is_finite());
+    let checkpoint = learner.checkpoint(info(0)).unwrap();
+    assert!(checkpoint.manifest.skipped_minibatches > 0);
 }

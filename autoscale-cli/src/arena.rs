@@ -79,13 +79,15 @@ fn learned(checkpoint: &Checkpoint, settings: &Settings) -> Result<LearnedPolicy
     Ok(LearnedPolicy::new(checkpoint, settings.base_policy()?)?)
 }
 
-/// The constant count with the highest return on training episodes: a coarse grid from what the mean load
-/// needs when pods are full to five times that.
+/// Constant counts that are tried, as multiples of what the mean load needs when pods are full: up to where
+/// the peaks of real sites are.
+const CONSTANTS: [f64; 13] = [1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.5, 10.0, 13.0];
+
+/// The constant count with the highest return on training episodes.
 fn best_constant(scenario: &Arc<Scenario>, root: Seed, output: OutputArgs) -> Replicas {
     let need = scenario.mean_load().per_second() / scenario.pod_capacity().per_second();
     let (min, max) = (scenario.limits().min(), scenario.limits().max());
-    let mut grid: Vec<Replicas> =
-        (2..=10).map(|halves| Replicas::from_ceil(need * f64::from(halves) / 2.0).clamp(min, max)).collect();
+    let mut grid = CONSTANTS.map(|multiple| Replicas::from_ceil(need * multiple).clamp(min, max)).to_vec();
     grid.dedup();
     let interval = scenario.control_interval();
     let contenders: Vec<Contender<'_>> =

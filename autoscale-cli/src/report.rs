@@ -1,5 +1,6 @@
 //! `training_summary.csv`: streamed during training, finished by polars (which this module alone knows).
 
+use crate::run_folder::write_whole;
 use anyhow::{Context, Result};
 use autoscale_agents::trainer::EpisodeSummary;
 use autoscale_core::agent::UpdateStats;
@@ -73,16 +74,22 @@ fn read(path: &Path) -> PolarsResult<DataFrame> {
 }
 
 /// Keeps the episodes below `episodes`, sorted; a resumed run writes those again that its state did not hold.
+/// A row that a kill cut off is dropped.
 pub(crate) fn keep_episodes(path: &Path, episodes: u64) -> Result<()> {
+    let text = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    if whole == 0 {
+        return Ok(fs::remove_file(path)?);
+    }
+    write_whole(path, &text[..whole])?;
     let tidy = || -> PolarsResult<DataFrame> {
         let frame = read(path)?.lazy().filter(col("episode").lt(lit(episodes)));
         frame.sort(["episode"], SortMultipleOptions::default()).collect()
     };
     let mut frame = tidy().with_context(|| format!("{}: cannot be read", path.display()))?;
-    let partial = path.with_extension("partial");
-    CsvWriter::new(&mut File::create(&partial)?).finish(&mut frame)?;
-    fs::rename(&partial, path)?;
-    Ok(())
+    let mut csv = Vec::new();
+    CsvWriter::new(&mut csv).finish(&mut frame)?;
+    write_whole(path, &csv)
 }
 
 /// The returns of all episodes, in order.

@@ -131,12 +131,39 @@ fn a_run_that_was_cut_short_is_resumed_to_its_full_length() {
     small_world(folder.path());
     train(folder.path(), &["--episodes", "24", "--out", "run"]).assert().success();
     let run = folder.path().join("run");
-    // As if killed: no model yet, and half a row too many.
-    fs::remove_file(run.join("model.safetensors")).unwrap();
+    // As if killed while a row was written: it is cut off, and looks like an early episode.
+    let cut = fs::read_to_string(run.join("training_summary.csv")).unwrap() + "2";
+    fs::write(run.join("training_summary.csv"), cut).unwrap();
     let manifest = fs::read_to_string(run.join("manifest.json")).unwrap();
     fs::write(run.join("manifest.json"), manifest.replace("\"episodes\": 24", "\"episodes\": 30")).unwrap();
     autoscale(folder.path()).args(["train", "--quiet", "--resume", "run"]).assert().success();
     let summary = fs::read_to_string(run.join("training_summary.csv")).unwrap();
-    assert_eq!(summary.lines().count(), 31);
+    let episodes: Vec<&str> = summary.lines().skip(1).map(|l| l.split(',').next().unwrap()).collect();
+    assert_eq!(episodes, (0..30).map(|k| k.to_string()).collect::<Vec<_>>());
     assert!(run.join("model.safetensors").exists());
+}
+
+#[test]
+fn a_trace_split_by_day_is_part_of_a_scenario_file_and_of_the_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    small_world(folder.path());
+    let rows: Vec<String> = (0..96).map(|h| format!("{},{}", h * 3600, 20 + h % 24)).collect();
+    fs::create_dir(folder.path().join("sub")).unwrap();
+    fs::write(folder.path().join("sub/t.csv"), format!("time_s,rps\n{}\n", rows.join("\n"))).unwrap();
+    let text = fs::read_to_string(folder.path().join("small.toml")).unwrap();
+    let (name, rest) = text.split_once('\n').unwrap();
+    let rest = rest.split_once('\n').unwrap().1;
+    let traced = format!("{name}\ntrace = {{ path = \"t.csv\", test_every_days = 4 }}\n{rest}");
+    fs::write(folder.path().join("sub/traced.toml"), traced).unwrap();
+
+    let run = ["train", "--scenario", "sub/traced.toml", "--episodes", "2", "--eval-seeds", "2"];
+    autoscale(folder.path()).args(run).args(["--quiet", "--out", "run"]).assert().success();
+    let manifest = fs::read_to_string(folder.path().join("run/manifest.json")).unwrap();
+    assert!(manifest.contains("test_every_days = 4"), "{manifest}");
+    let resume = ["train", "--quiet", "--resume", "../run"];
+    autoscale(&folder.path().join("sub")).args(resume).assert().success();
+
+    let wrong = ["train", "--scenario", "small.toml", "--trace", "sub/t.csv", "--test-every-days", "5"];
+    let said = refusal(folder.path(), &wrong);
+    assert!(said.contains("test_every_days: 5") && said.contains("4 whole days"), "{said}");
 }

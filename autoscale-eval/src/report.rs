@@ -7,30 +7,31 @@ use crate::suite::PolicyRecords;
 use crate::{compare::episode_return, estimate::bootstrap_mean};
 use autoscale_core::reward::RewardWeights;
 use autoscale_core::seed::Seed;
-use std::fmt::Write as _;
 
 /// A table for people: a line a metric, families apart.
 pub fn text_table(baseline: &str, candidate: &str, rows: &[Row]) -> String {
-    let mut text = String::new();
-    let head = format!(
-        "{:<15} {:<24} {:>12} {:>12}   {:<30} {}",
-        "family", "metric", baseline, candidate, "difference [95 % interval]", "verdict"
-    );
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "{head}\n{}", "-".repeat(head.chars().count()));
+    let width = [baseline, candidate].map(|name| name.chars().count().max(10));
+    let line = |[family, metric, baseline, candidate, difference, verdict]: [&str; 6]| {
+        format!(
+            "{family:<15} {metric:<24} {baseline:>0$} {candidate:>1$}   {difference:<30} {verdict}\n",
+            width[0], width[1],
+        )
+    };
+    let head = line(["family", "metric", baseline, candidate, "difference [95 % interval]", "verdict"]);
+    let rule = "-".repeat(head.chars().count() + 6);
+    let mut text = format!("{head}{rule}\n");
     let mut family: Option<Family> = None;
     for row in rows {
         let named = if family == Some(row.family) { String::new() } else { row.family.to_string() };
         family = Some(row.family);
-        let metric = format!("{} [{}]", row.metric, row.unit);
-        let difference = interval(&row.difference);
-        let _ = writeln!(
-            text,
-            "{named:<15} {metric:<24} {:>12} {:>12}   {difference:<30} {}",
-            short(row.baseline.point),
-            short(row.candidate.point),
-            row.verdict
-        );
+        text += &line([
+            &named,
+            &format!("{} [{}]", row.metric, row.unit),
+            &short(row.baseline.point),
+            &short(row.candidate.point),
+            &interval(&row.difference),
+            &row.verdict.to_string(),
+        ]);
     }
     text
 }
@@ -79,4 +80,33 @@ pub fn write_csv(
         line("return", "price/h", &returns)?;
     }
     csv.flush().map_err(csv::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::Verdict;
+    use crate::metric::Direction;
+
+    #[test]
+    fn columns_stand_under_their_heads_whatever_the_names() {
+        let estimate = |point| Estimate { point, low: point - 1.0, high: point + 1.0, n: 30 };
+        let row = Row {
+            family: Family::Cost,
+            metric: "mean_pods",
+            unit: "pods",
+            better: Direction::Lower,
+            baseline: estimate(12.0),
+            candidate: estimate(10.5),
+            difference: estimate(-1.5),
+            verdict: Verdict::Better,
+        };
+        let table = text_table("hpa", "a-policy-with-a-long-name", &[row]);
+        let lines: Vec<&str> = table.lines().collect();
+        let end = |line: &str, part: &str| line.find(part).map(|at| at + part.len());
+        assert_eq!(end(lines[0], "hpa"), end(lines[2], "12.00"));
+        assert_eq!(end(lines[0], "a-policy-with-a-long-name"), end(lines[2], "10.50"));
+        assert_eq!(lines[0].find("difference"), lines[2].find("-1.50 [-2.50, -0.500]"));
+        assert!(lines[2].ends_with("better"));
+    }
 }
