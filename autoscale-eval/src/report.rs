@@ -1,10 +1,9 @@
 //! Comparisons as text and as tidy CSV.
 
-use crate::compare::Row;
-use crate::estimate::Estimate;
+use crate::compare::{Row, compare, episode_return};
+use crate::estimate::{Estimate, bootstrap_mean};
 use crate::metric::{Family, metrics};
 use crate::suite::PolicyRecords;
-use crate::{compare::episode_return, estimate::bootstrap_mean};
 use autoscale_core::reward::RewardWeights;
 use autoscale_core::seed::Seed;
 
@@ -55,7 +54,8 @@ fn signed(value: f64) -> String {
     if value > 0.0 { format!("+{}", short(value)) } else { short(value) }
 }
 
-/// All policies' means in tidy form: a row a policy and metric.
+/// All policies' means in tidy form, a row a policy and metric; then, as policy `A-minus-B`, the paired
+/// differences of the last policy to each of the others.
 ///
 /// # Errors
 /// When the writer does not take it.
@@ -66,18 +66,30 @@ pub fn write_csv(
 ) -> Result<(), csv::Error> {
     let mut csv = csv::Writer::from_writer(writer);
     csv.write_record(["policy", "metric", "unit", "estimate", "low", "high"])?;
+    let mut line = |policy: &str, metric: &str, unit: &str, e: &Estimate| {
+        let [point, low, high] = [e.point, e.low, e.high].map(|v| v.to_string());
+        csv.write_record([policy, metric, unit, &point, &low, &high])
+    };
     for policy in records {
-        let mut line = |metric: &'static str, unit: &str, values: &[f64]| {
-            let Some(e) = bootstrap_mean(values, Seed::root(0).child(metric)) else { return Ok(()) };
-            let [point, low, high] = [e.point, e.low, e.high].map(|v| v.to_string());
-            csv.write_record([policy.name.as_str(), metric, unit, &point, &low, &high])
-        };
-        for metric in metrics() {
-            let values: Vec<f64> = policy.records.iter().filter_map(|e| metric.measure(e)).collect();
-            line(metric.name(), metric.unit(), &values)?;
+        let measured = metrics().map(|m| {
+            let values = policy.records.iter().filter_map(|e| m.measure(e)).collect();
+            (m.name(), m.unit(), values)
+        });
+        let returns = policy.records.iter().map(|e| episode_return(e, weights)).collect();
+        for (metric, unit, values) in measured.chain([("return", "price/h", returns)]) {
+            let values: Vec<f64> = values;
+            if let Some(e) = bootstrap_mean(&values, Seed::root(0).child(metric)) {
+                line(&policy.name, metric, unit, &e)?;
+            }
         }
-        let returns: Vec<f64> = policy.records.iter().map(|e| episode_return(e, weights)).collect();
-        line("return", "price/h", &returns)?;
+    }
+    if let Some((candidate, baselines)) = records.split_last() {
+        for baseline in baselines {
+            let name = format!("{}-minus-{}", candidate.name, baseline.name);
+            for row in compare(baseline, candidate, weights) {
+                line(&name, row.metric, row.unit, &row.difference)?;
+            }
+        }
     }
     csv.flush().map_err(csv::Error::from)
 }
