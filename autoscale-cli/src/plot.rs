@@ -13,7 +13,6 @@ const SIZE: (u32, u32) = (1800, 1000);
 // Okabe and Ito's palette, told apart by colour-blind eyes too.
 const BLUE: RGBColor = RGBColor(0, 114, 178);
 const ORANGE: RGBColor = RGBColor(230, 159, 0);
-const RED: RGBColor = RGBColor(213, 94, 0);
 const GREY: RGBColor = RGBColor(120, 120, 120);
 const POLICY_COLOURS: [RGBColor; 2] = [ORANGE, BLUE];
 
@@ -68,7 +67,8 @@ type Area<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift>;
 fn draw_panel(area: &Area<'_>, panel: &Panel<'_>) -> Result<(), Box<dyn std::error::Error>> {
     let (x, y) = (panel.range(|p| p.0), panel.range(|p| p.1));
     let floor = if y.start >= 0.0 { 0.0 } else { y.start * 1.05 };
-    let top = if y.end > 0.0 { y.end * 1.4 } else { 0.0 };
+    // Room for the legend above the highest line.
+    let top = if y.end > 0.0 { y.end * (1.25 + 0.1 * panel.lines.len() as f64) } else { 0.0 };
     let mut chart = ChartBuilder::on(area)
         .caption(panel.title, ("sans-serif", 34))
         .margin(24)
@@ -162,7 +162,7 @@ pub(crate) fn episode(folder: &Path, policies: [(&String, &EpisodeRecord); 2]) -
     };
     let slo_ms = record.slo.as_secs_f64() * 1e3;
     let mut latency = per_policy(&|i| i.latency.map(|l| l.p95.as_secs_f64() * 1e3));
-    latency.push(Line { label: "SLO", colour: RED, width: 2, points: series(record, &|_| Some(slo_ms)) });
+    latency.push(Line { label: "SLO", colour: BLACK, width: 2, points: series(record, &|_| Some(slo_ms)) });
     let latency = Panel {
         title: "95th percentile of the response time",
         x: "time [min]",
