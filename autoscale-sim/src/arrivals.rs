@@ -1,10 +1,10 @@
 //! Load: how many requests per second are offered, second by second, and when they arrive.
 
+use crate::draw;
 use autoscale_core::seed::{Seed, Stream};
 use autoscale_core::units::RequestRate;
 use autoscale_core::validate::{ConfigError, in_range};
 use rand::RngExt;
-use rand_distr::{Distribution, Exp1, Poisson, StandardNormal, StudentT};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
 
@@ -226,8 +226,8 @@ impl LoadConfig {
                         while left <= 0.0 {
                             busy ^= !first;
                             first = false;
-                            let stay: f64 = Exp1.sample(&mut stream);
-                            left += stay * if busy { mean_high_s } else { mean_low_s };
+                            left +=
+                                draw::exponential(&mut stream) * if busy { mean_high_s } else { mean_low_s };
                         }
                         left -= 1.0;
                         if busy { high_rps } else { low_rps }
@@ -241,7 +241,7 @@ impl LoadConfig {
 
 /// A sine over the day with its top at `peak_hour`.
 fn sine(time_of_day_s: f64, peak_hour: f64) -> f64 {
-    (TAU * (time_of_day_s / DAY_S - peak_hour / 24.0)).cos()
+    libm::cos(TAU * (time_of_day_s / DAY_S - peak_hour / 24.0))
 }
 
 impl MatchDay {
@@ -289,8 +289,7 @@ impl MatchDay {
             // A spike that began an hour ago may still be felt.
             let mut t = -f64::from(lead) - 3600.0;
             loop {
-                let gap: f64 = Exp1.sample(stream);
-                t += gap * 3600.0 / self.spikes_per_hour;
+                t += draw::exponential(stream) * 3600.0 / self.spikes_per_hour;
                 let u: f64 = stream.random();
                 let height = self.spike_low - 1.0 + (self.spike_high - self.spike_low) * u * u;
                 let rise = self.spike_rise_low_s
@@ -308,7 +307,8 @@ impl MatchDay {
                 let surges: f64 = matches
                     .iter()
                     .map(|&(at, height)| {
-                        height * (-((start + t - at) / self.surge_width_s).powi(2) / 2.0).exp()
+                        let distance = (start + t - at) / self.surge_width_s;
+                        height * libm::exp(-distance * distance / 2.0)
                     })
                     .sum();
                 let spike: f64 = spikes
@@ -317,7 +317,11 @@ impl MatchDay {
                     .map(|&(at, height, rise)| {
                         let age = t - at;
                         height
-                            * if age < rise { age / rise } else { (-(age - rise) / self.spike_decay_s).exp() }
+                            * if age < rise {
+                                age / rise
+                            } else {
+                                libm::exp(-(age - rise) / self.spike_decay_s)
+                            }
                     })
                     .sum();
                 base * (1.0 + self.day_amplitude * sine(start + t, self.peak_hour) + surges) * (1.0 + spike)
@@ -339,14 +343,12 @@ impl NoiseConfig {
         if self.relative_sd == 0.0 {
             return;
         }
-        // `check` keeps the degrees of freedom where a Student t exists and has a variance.
-        let Ok(student) = StudentT::new(self.degrees_of_freedom) else { return };
         let mut stream = seed.child("noise").stream();
         let unit = (self.degrees_of_freedom / (self.degrees_of_freedom - 2.0)).sqrt();
         let innovation = (1.0 - self.correlation * self.correlation).sqrt();
-        let mut x: f64 = StandardNormal.sample(&mut stream);
+        let mut x = draw::normal(&mut stream);
         for minute in rates.chunks_mut(60) {
-            let t: f64 = student.sample(&mut stream);
+            let t = draw::student_t(self.degrees_of_freedom, &mut stream);
             x = self.correlation * x + innovation * t / unit;
             // Clipped far out: one draw must not multiply a minute's load by more than 1 + 8 sd.
             let factor = (1.0 + self.relative_sd * x.clamp(-8.0, 8.0)).max(0.0);
@@ -368,24 +370,17 @@ impl Arrivals {
         Self { stream: seed.child("arrivals").stream() }
     }
 
-    /// Writes the sorted arrival times of one second, as offsets in [0, 1), into `offsets`. Given their
-    /// number, arrivals of a Poisson process are ordered uniforms, drawn here by exponential spacings
-    /// (Devroye 1986, chapter V.3).
+    /// Writes the sorted arrival times of one second, as offsets in [0, 1), into `offsets`. The gaps are
+    /// exponential; that each second begins anew changes nothing, for a Poisson process has no memory.
     pub(crate) fn second(&mut self, rate: f64, offsets: &mut Vec<f64>) {
         offsets.clear();
-        // `Poisson` refuses a rate of zero, in which second nothing arrives.
-        let Ok(poisson) = Poisson::new(rate) else { return };
-        let count = poisson.sample(&mut self.stream) as usize;
-        let mut sum = 0.0;
-        for _ in 0..count {
-            let gap: f64 = Exp1.sample(&mut self.stream);
-            sum += gap;
-            offsets.push(sum);
+        if rate <= 0.0 {
+            return;
         }
-        let last: f64 = Exp1.sample(&mut self.stream);
-        let total = sum + last;
-        for offset in offsets {
-            *offset /= total;
+        let mut offset = draw::exponential(&mut self.stream) / rate;
+        while offset < 1.0 {
+            offsets.push(offset);
+            offset += draw::exponential(&mut self.stream) / rate;
         }
     }
 }
@@ -397,7 +392,7 @@ mod tests {
 
     fn moments(values: &[f64]) -> (f64, f64) {
         let mean = values.iter().sum::<f64>() / values.len() as f64;
-        (mean, values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64)
+        (mean, values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / values.len() as f64)
     }
 
     #[test]
@@ -444,7 +439,9 @@ mod tests {
         assert!((variance.sqrt() - 0.05).abs() < 0.002, "{}", variance.sqrt());
         let lagged: f64 = minutes.windows(2).map(|w| (w[0] - mean) * (w[1] - mean)).sum::<f64>();
         assert!((lagged / (minutes.len() as f64 * variance) - 0.3).abs() < 0.02);
-        let fourth = minutes.iter().map(|m| (m - mean).powi(4)).sum::<f64>() / minutes.len() as f64;
+        let fourth =
+            minutes.iter().map(|m| ((m - mean) * (m - mean)) * ((m - mean) * (m - mean))).sum::<f64>()
+                / minutes.len() as f64;
         assert!(fourth / (variance * variance) > 4.5, "heavier tails than a Gaussian's 3");
     }
 

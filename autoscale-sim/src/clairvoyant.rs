@@ -20,7 +20,7 @@ pub fn clairvoyant_schedule(
     let interval = scenario.control_interval().as_secs() as usize;
     let startup = &scenario.config().startup;
     // The 98th percentile of either part of the start-up, and the time to the next decision.
-    let late = |median: f64, sigma: f64| median * (2.05 * sigma).exp();
+    let late = |median: f64, sigma: f64| median * libm::exp(2.05 * sigma);
     let lag = late(startup.scheduling_median_s, startup.scheduling_sigma)
         + late(startup.ready_median_s, startup.ready_sigma);
     let ahead = lag.ceil() as usize + interval;

@@ -9,6 +9,7 @@
 
 pub mod arrivals;
 pub mod clairvoyant;
+mod draw;
 pub mod load;
 pub mod oracle;
 mod pod;

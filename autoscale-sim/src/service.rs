@@ -1,8 +1,8 @@
 //! What a request demands.
 
+use crate::draw;
 use autoscale_core::validate::{ConfigError, in_range};
 use rand::Rng;
-use rand_distr::{Distribution, Exp1, StandardNormal};
 use serde::{Deserialize, Serialize};
 
 /// How the time that a request needs on an idle worker is distributed, as written in a scenario.
@@ -26,6 +26,13 @@ pub enum DemandConfig {
         /// Coefficient of variation: standard deviation over mean.
         cv: f64,
     },
+    /// Between deterministic (cv towards 0) and far more variable than exponential (cv above 1).
+    Gamma {
+        /// Mean, in milliseconds.
+        mean_ms: f64,
+        /// Coefficient of variation: standard deviation over mean.
+        cv: f64,
+    },
 }
 
 impl DemandConfig {
@@ -39,9 +46,14 @@ impl DemandConfig {
                 let mean_s = mean(mean_ms)?;
                 let cv = in_range("cv", cv, 0.01, 20.0)?;
                 // Moments of the lognormal: cv² = exp(σ²) − 1, mean = exp(μ + σ²/2).
-                let variance = (1.0 + cv * cv).ln();
-                let shape = Shape::Lognormal { mu: mean_s.ln() - variance / 2.0, sigma: variance.sqrt() };
+                let variance = libm::log(1.0 + cv * cv);
+                let shape =
+                    Shape::Lognormal { mu: libm::log(mean_s) - variance / 2.0, sigma: variance.sqrt() };
                 Demand { mean_s, shape }
+            }
+            Self::Gamma { mean_ms, cv } => {
+                let cv = in_range("cv", cv, 0.01, 20.0)?;
+                Demand { mean_s: mean(mean_ms)?, shape: Shape::Gamma { shape: 1.0 / (cv * cv) } }
             }
         })
     }
@@ -59,6 +71,7 @@ enum Shape {
     Deterministic,
     Exponential,
     Lognormal { mu: f64, sigma: f64 },
+    Gamma { shape: f64 },
 }
 
 impl Demand {
@@ -66,18 +79,13 @@ impl Demand {
         self.mean_s
     }
 
-    /// Draws one demand, in seconds. Both continuous shapes go by a ziggurat table.
+    /// Draws one demand, in seconds.
     pub(crate) fn draw(&self, stream: &mut impl Rng) -> f64 {
         match self.shape {
             Shape::Deterministic => self.mean_s,
-            Shape::Exponential => {
-                let e: f64 = Exp1.sample(stream);
-                self.mean_s * e
-            }
-            Shape::Lognormal { mu, sigma } => {
-                let z: f64 = StandardNormal.sample(stream);
-                (mu + sigma * z).exp()
-            }
+            Shape::Exponential => self.mean_s * draw::exponential(stream),
+            Shape::Lognormal { mu, sigma } => draw::lognormal(mu, sigma, stream),
+            Shape::Gamma { shape } => self.mean_s * draw::gamma(shape, stream) / shape,
         }
     }
 }
@@ -93,13 +101,15 @@ mod tests {
             (DemandConfig::Deterministic { mean_ms: 50.0 }, 0.0),
             (DemandConfig::Exponential { mean_ms: 50.0 }, 1.0),
             (DemandConfig::Lognormal { mean_ms: 50.0, cv: 1.5 }, 1.5),
+            (DemandConfig::Gamma { mean_ms: 50.0, cv: 0.5 }, 0.5),
+            (DemandConfig::Gamma { mean_ms: 50.0, cv: 2.0 }, 2.0),
         ] {
             let demand = config.check().unwrap();
             let mut stream = Seed::root(1).stream();
             let n = 400_000;
             let draws: Vec<f64> = (0..n).map(|_| demand.draw(&mut stream)).collect();
             let mean = draws.iter().sum::<f64>() / f64::from(n);
-            let sd = (draws.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / f64::from(n)).sqrt();
+            let sd = (draws.iter().map(|d| (d - mean) * (d - mean)).sum::<f64>() / f64::from(n)).sqrt();
             assert!((mean / 0.05 - 1.0).abs() < 0.01, "{config:?}: mean {mean}");
             assert!((sd / mean - cv).abs() < 0.04, "{config:?}: cv {}", sd / mean);
         }

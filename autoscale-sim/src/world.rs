@@ -6,6 +6,7 @@
 //! seed meet identical arrivals, demands and start-up times.
 
 use crate::arrivals::Arrivals;
+use crate::draw;
 use crate::pod::{Fate, Phase, Pod, PodModel};
 use crate::probe::{Counters, PodProbe, Probe, summarize};
 use crate::scenario::{Dispatch, Scenario, StartupConfig};
@@ -24,7 +25,6 @@ use autoscale_core::sample::{
 use autoscale_core::seed::{Seed, Stream};
 use autoscale_core::units::{Milli, Replicas, RequestRate, Timestamp};
 use rand::RngExt;
-use rand_distr::{Distribution, StandardNormal};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -589,10 +589,7 @@ impl Environment for World {
 
 /// Times from creation to the start of the containers and from there to readiness, in seconds.
 fn draw_startup(startup: &StartupConfig, stream: &mut Stream) -> (f64, f64) {
-    let mut lognormal = |median: f64, sigma: f64| {
-        let z: f64 = StandardNormal.sample(stream);
-        median * (sigma * z).exp()
-    };
+    let mut lognormal = |median: f64, sigma: f64| median * draw::lognormal(0.0, sigma, stream);
     let scheduling = lognormal(startup.scheduling_median_s, startup.scheduling_sigma);
     (scheduling, lognormal(startup.ready_median_s, startup.ready_sigma))
 }

@@ -41,7 +41,7 @@ fn upper(a: &[f64], b: &[f64], share: f64) -> f64 {
     let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - share * b).collect();
     let n = differences.len() as f64;
     let mean = differences.iter().sum::<f64>() / n;
-    let variance = differences.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let variance = differences.iter().map(|d| (d - mean) * (d - mean)).sum::<f64>() / (n - 1.0);
     mean + 2.045 * (variance / n).sqrt()
 }
 

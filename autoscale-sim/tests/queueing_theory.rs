@@ -66,7 +66,7 @@ fn agree(name: &str, scenario: &Arc<Scenario>, length_s: u64, theory: Duration) 
         .collect();
     let n = means.len() as f64;
     let mean = means.iter().sum::<f64>() / n;
-    let variance = means.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let variance = means.iter().map(|m| (m - mean) * (m - mean)).sum::<f64>() / (n - 1.0);
     let three_errors = 3.0 * (variance / n).sqrt();
     let theory = theory.as_secs_f64();
     println!(
