@@ -1,4 +1,5 @@
-//! The closing comparison: HPA, the best constant count, and the learned policy on the same episodes.
+//! The closing comparison: the default HPA, a tuned one, the best constant count, and the learned policy on the
+//! same episodes; and the searches for the rivals, on training episodes.
 
 use crate::args::OutputArgs;
 use crate::plot;
@@ -23,10 +24,15 @@ use std::sync::Arc;
 /// Training episodes on which the best constant count is found.
 const SEARCH_EPISODES: u64 = 30;
 
+/// The rows that are shown against rivals other than the default HPA.
+const SUMMARY_ROWS: [&str; 3] = ["pod_hours", "slo_violations", "return"];
+
 /// The finished comparison.
 pub(crate) struct Comparison {
     scenario: Arc<Scenario>,
     records: Vec<PolicyRecords>,
+    /// The rivals' parameters, in words.
+    found: String,
 }
 
 /// Runs the comparison on `episodes` episodes of the test branch below `root`.
@@ -46,8 +52,10 @@ pub(crate) fn run(
     let interval = scenario.control_interval();
     let seeds: Vec<Seed> = (0..episodes).map(|k| root.episode(Branch::Test, k)).collect();
     let learned = |_| learned(checkpoint, settings).expect("made once above");
+    let tuned = Hpa::new(settings.base.clone())?;
     let contenders = [
         Contender::new("hpa", |_| hpa.clone()),
+        Contender::new("hpa-tuned", |_| tuned.clone()),
         Contender::new(format!("constant-{constant}"), move |_| Fixed::new(constant, interval)),
         Contender::new(settings.algorithm.clone(), learned),
     ];
@@ -55,7 +63,13 @@ pub(crate) fn run(
     let world = || World::new(Arc::clone(&scenario), scenario.evaluation_episode());
     let records = run_suite(&contenders, world, &seeds, || bar.inc(1));
     bar.finish_and_clear();
-    Ok(Comparison { scenario, records })
+    let (window, target) = (
+        settings.base.behavior.scale_down.stabilization_window_seconds,
+        settings.base.target_utilization_percent,
+    );
+    let found =
+        format!("an HPA with target {target} % and a down-scale window of {window} s; {constant} pods");
+    Ok(Comparison { scenario, records, found })
 }
 
 /// Mean return per hour of a policy on `episodes` training-length episodes of the validation branch.
@@ -92,21 +106,69 @@ fn best_constant(scenario: &Arc<Scenario>, root: Seed, output: OutputArgs) -> Re
     let interval = scenario.control_interval();
     let contenders: Vec<Contender<'_>> =
         grid.iter().map(|&n| Contender::new("constant", move |_| Fixed::new(n, interval))).collect();
+    grid[best(scenario, &contenders, root, "constant", output)]
+}
+
+/// Down-scale stabilisation windows that are tried, in seconds.
+const WINDOWS: [u32; 5] = [300, 120, 60, 30, 0];
+/// Utilisation targets that are tried, in percent of the request.
+const TARGETS: [u32; 5] = [80, 60, 70, 90, 100];
+
+/// The HPA's most telling parameters by their return on training episodes: first the down-scale window at the
+/// default target, then the target.
+pub(crate) fn tuned_hpa(scenario: &Scenario, root: Seed, output: OutputArgs) -> Result<HpaConfig> {
+    let scenario = Arc::new(scenario.on(Branch::Train));
+    let mut config = HpaConfig::default();
+    let windows = WINDOWS.map(|window| {
+        let mut config = config.clone();
+        config.behavior.scale_down.stabilization_window_seconds = window;
+        config
+    });
+    config = best_hpa(&scenario, &windows, root, output)?;
+    let targets = TARGETS.map(|percent| HpaConfig { target_utilization_percent: percent, ..config.clone() });
+    best_hpa(&scenario, &targets, root, output)
+}
+
+fn best_hpa(
+    scenario: &Arc<Scenario>,
+    configs: &[HpaConfig],
+    root: Seed,
+    output: OutputArgs,
+) -> Result<HpaConfig> {
+    let hpas = configs.iter().cloned().map(Hpa::new).collect::<Result<Vec<_>, _>>()?;
+    let contenders: Vec<Contender<'_>> =
+        hpas.iter().map(|hpa| Contender::new("hpa", |_| hpa.clone())).collect();
+    Ok(configs[best(scenario, &contenders, root, "tune HPA", output)].clone())
+}
+
+/// The index of the contender with the highest return on training episodes; the first of equals.
+fn best(
+    scenario: &Arc<Scenario>,
+    contenders: &[Contender<'_>],
+    root: Seed,
+    what: &'static str,
+    output: OutputArgs,
+) -> usize {
     let seeds: Vec<Seed> = (0..SEARCH_EPISODES).map(|k| root.episode(Branch::Train, k)).collect();
-    let bar = progress::bar(SEARCH_EPISODES * grid.len() as u64, "constant", output);
+    let bar = progress::bar(SEARCH_EPISODES * contenders.len() as u64, what, output);
     let world = || World::new(Arc::clone(scenario), scenario.training_episode());
-    let results = run_suite(&contenders, world, &seeds, || bar.inc(1));
+    let results = run_suite(contenders, world, &seeds, || bar.inc(1));
     bar.finish_and_clear();
     let total =
         |r: &PolicyRecords| r.records.iter().map(|e| episode_return(e, &scenario.weights())).sum::<f64>();
-    let best = grid.iter().zip(&results).max_by(|a, b| total(a.1).total_cmp(&total(b.1)));
-    best.map_or(min, |(&n, _)| n)
+    let totals: Vec<f64> = results.iter().map(total).collect();
+    (0..totals.len()).rev().max_by(|&a, &b| totals[a].total_cmp(&totals[b])).unwrap_or(0)
 }
 
 impl Comparison {
-    /// Learned against HPA (0) or against the best constant (1).
-    fn rows(&self, baseline: usize) -> Vec<Row> {
-        compare(&self.records[baseline], &self.records[2], &self.scenario.weights())
+    /// The learned policy.
+    fn learned(&self) -> &PolicyRecords {
+        self.records.last().expect("a comparison has policies")
+    }
+
+    /// The learned policy against another.
+    fn rows(&self, baseline: &PolicyRecords) -> Vec<Row> {
+        compare(baseline, self.learned(), &self.scenario.weights())
     }
 
     /// Writes `comparison.csv` and the two plots of the first test episode.
@@ -114,32 +176,34 @@ impl Comparison {
         let mut csv = Vec::new();
         write_csv(&self.records, &self.scenario.weights(), &mut csv)?;
         write_whole(&folder.join(COMPARISON), &csv)?;
-        let (hpa, learned) = (&self.records[0], &self.records[2]);
+        let (hpa, learned) = (&self.records[0], self.learned());
         plot::episode(folder, [(&hpa.name, &hpa.records[0]), (&learned.name, &learned.records[0])])
     }
 
     /// Prints the comparison as asked for.
     #[expect(clippy::print_stdout, reason = "the command's result goes to standard output")]
     pub(crate) fn print(&self, output: OutputArgs) -> Result<()> {
-        let [hpa, constant, learned] = [0, 1, 2].map(|k| self.records[k].name.as_str());
+        let learned = self.learned();
+        let rivals = &self.records[..self.records.len() - 1];
         if output.json {
-            let tables = serde_json::json!({ hpa: self.rows(0), constant: self.rows(1) });
-            println!(
-                "{}",
-                serde_json::to_string_pretty(&serde_json::json!({ "policy": learned, "against": tables }))?
-            );
+            let tables: serde_json::Map<String, serde_json::Value> = rivals
+                .iter()
+                .map(|rival| Ok((rival.name.clone(), serde_json::to_value(self.rows(rival))?)))
+                .collect::<Result<_>>()?;
+            let all = serde_json::json!({ "policy": learned.name, "against": tables });
+            println!("{}", serde_json::to_string_pretty(&all)?);
         } else if !output.quiet {
-            println!(
-                "{}: {} on {} test episodes\n",
-                self.scenario.name(),
-                learned,
-                self.records[2].records.len()
-            );
-            println!("{}", text_table(hpa, learned, &self.rows(0)));
-            let overall: Vec<Row> = self.rows(1).into_iter().filter(|r| r.metric == "return").collect();
-            println!("against the best constant count found on training episodes\n");
-            println!("{}", text_table(constant, learned, &overall));
-            if self.records[2].records.len() < 20 {
+            let episodes = learned.records.len();
+            println!("{}: {} on {episodes} test episodes\n", self.scenario.name(), learned.name);
+            let (hpa, others) = (&rivals[0], &rivals[1..]);
+            println!("{}", text_table(&hpa.name, &learned.name, &self.rows(hpa)));
+            println!("against rivals found on training episodes: {}\n", self.found);
+            for rival in others {
+                let overall: Vec<Row> =
+                    self.rows(rival).into_iter().filter(|r| SUMMARY_ROWS.contains(&r.metric)).collect();
+                println!("{}", text_table(&rival.name, &learned.name, &overall));
+            }
+            if episodes < 20 {
                 println!("fewer than 20 episodes: the intervals are approximate");
             }
         }

@@ -1,5 +1,6 @@
 //! The command line, as close to the flags as can be.
 
+use crate::policy_spec::PolicySpec;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ const EXAMPLES: &str = "Examples:
   autoscale train --trace requests.csv --target-mean-rps 300
   autoscale train --resume runs/20260101-120000-ppo-match-day
   autoscale evaluate --model latest --scenario bursts
+  autoscale simulate --scenario bursts --policy hpa
   autoscale scenario show match-day > mine.toml";
 
 /// Learn how many pods a service should run, and compare with the Horizontal Pod Autoscaler.
@@ -24,6 +26,8 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Repeat the comparison for a trained policy, on any scenario or trace.
     Evaluate(EvaluateArgs),
+    /// Run one episode under one policy, and keep all that happened.
+    Simulate(SimulateArgs),
     /// List, show or check scenarios.
     Scenario(ScenarioArgs),
 }
@@ -140,6 +144,44 @@ pub(crate) struct EvaluateArgs {
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  autoscale simulate --scenario bursts --policy hpa
+  autoscale simulate --policy clairvoyant:70 --hours 24
+  autoscale simulate --policy model:latest --trace requests.csv --out runs/look
+
+In the folder: episode.csv and episode.parquet (a row a control interval), episode.png, and of a
+trace also trace.png.")]
+pub(crate) struct SimulateArgs {
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+    /// hpa, constant:N, random, clairvoyant, clairvoyant:PERCENT or model:RUN.
+    #[arg(long, default_value = "hpa")]
+    pub(crate) policy: PolicySpec,
+    /// Root of everything random.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Which of the root's validation episodes.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    pub(crate) episode: u64,
+    /// Length of the episode in hours; an evaluation episode of the scenario when absent.
+    #[arg(long, value_parser = hours)]
+    pub(crate) hours: Option<f64>,
+    /// The folder; `runs/DATE-TIME-simulate-POLICY-SCENARIO` when absent.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Replace what is in the folder.
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+fn hours(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok().filter(|h| (0.01..=720.0).contains(h));
+    value.ok_or_else(|| "expected hours, 0.01 to 720".to_owned())
 }
 
 #[derive(Clone, Debug, Args)]

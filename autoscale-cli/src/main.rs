@@ -4,6 +4,7 @@ mod arena;
 mod args;
 mod commands;
 mod plot;
+mod policy_spec;
 mod progress;
 mod report;
 mod run_folder;
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
     let result = match args::Cli::parse().command {
         args::Command::Train(args) => commands::train::run(&args),
         args::Command::Evaluate(args) => commands::evaluate::run(&args),
+        args::Command::Simulate(args) => commands::simulate::run(&args),
         args::Command::Scenario(args) => commands::scenario::run(&args),
     };
     match result {

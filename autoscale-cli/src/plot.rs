@@ -2,6 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use autoscale_core::record::{EpisodeRecord, IntervalRecord};
+use autoscale_sim::trace::Trace;
 use plotters::prelude::*;
 use plotters::style::register_font;
 use std::fs;
@@ -130,12 +131,68 @@ pub(crate) fn rewards(folder: &Path, returns: &[f64]) -> Result<()> {
     draw(&folder.join("episode_rewards.png"), &[panel])
 }
 
+/// One episode from load to latency.
+pub(crate) fn timeline(path: &Path, policy: &str, record: &EpisodeRecord) -> Result<()> {
+    let line = |label, colour, width, value: &dyn Fn(&IntervalRecord) -> Option<f64>| Line {
+        label,
+        colour,
+        width,
+        points: series(record, value),
+    };
+    let slo_ms = record.slo.as_secs_f64() * 1e3;
+    let title = format!("Pods under {policy}");
+    let panel =
+        |title, y, lines| Panel { title, x: "time [min]", y, legend: SeriesLabelPosition::UpperRight, lines };
+    draw(
+        path,
+        &[
+            panel(
+                "Load",
+                "requests/s",
+                vec![line("offered load", GREY, 3, &|i| Some(i.offered.per_second()))],
+            ),
+            panel(
+                &title,
+                "pods",
+                vec![
+                    line("paid for", ORANGE, 3, &|i| Some(i.mean_pods)),
+                    line("ready", BLUE, 3, &|i| Some(i.mean_ready)),
+                ],
+            ),
+            panel(
+                "95th percentile of the response time",
+                "ms",
+                vec![
+                    line("p95", BLUE, 3, &|i| i.latency.map(|l| l.p95.as_secs_f64() * 1e3)),
+                    line("SLO", BLACK, 2, &|_| Some(slo_ms)),
+                ],
+            ),
+        ],
+    )
+}
+
+/// A whole trace.
+pub(crate) fn trace(path: &Path, trace: &Trace) -> Result<()> {
+    let hours = trace.step().as_secs_f64() / 3600.0;
+    let points = trace.rates().enumerate().map(|(k, r)| (k as f64 * hours, r.per_second())).collect();
+    let panel = Panel {
+        title: "Load of the whole trace",
+        x: "time [h]",
+        y: "requests/s",
+        legend: SeriesLabelPosition::UpperRight,
+        lines: vec![Line { label: "mean of each step", colour: BLUE, width: 2, points }],
+    };
+    draw(path, &[panel])
+}
+
+/// Points of an episode, in minutes.
+fn series(record: &EpisodeRecord, value: &dyn Fn(&IntervalRecord) -> Option<f64>) -> Vec<(f64, f64)> {
+    let at = |i: &IntervalRecord| Some((i.start.as_secs_f64() / 60.0, value(i)?));
+    record.intervals.iter().filter_map(at).collect()
+}
+
 /// `final_latency.png` and `final_replicas.png`: two policies on the same episode.
 pub(crate) fn episode(folder: &Path, policies: [(&String, &EpisodeRecord); 2]) -> Result<()> {
-    let series = |record: &EpisodeRecord, value: &dyn Fn(&IntervalRecord) -> Option<f64>| {
-        let at = |i: &IntervalRecord| Some((i.start.as_secs_f64() / 60.0, value(i)?));
-        record.intervals.iter().filter_map(at).collect::<Vec<_>>()
-    };
     let per_policy = |value: &dyn Fn(&IntervalRecord) -> Option<f64>| -> Vec<Line<'_>> {
         let lines = policies.iter().zip(POLICY_COLOURS);
         lines

@@ -4,15 +4,17 @@ use crate::run_folder::write_whole;
 use anyhow::{Context, Result};
 use autoscale_agents::trainer::EpisodeSummary;
 use autoscale_core::agent::UpdateStats;
-use autoscale_core::record::EpisodeRecord;
+use autoscale_core::measurement::LatencySummary;
+use autoscale_core::record::{EpisodeRecord, IntervalRecord};
 use autoscale_core::reward::RewardWeights;
 use autoscale_eval::metric::{Metric, metrics};
 use polars::prelude::{
-    CsvReadOptions, CsvWriter, DataFrame, DataType, IntoLazy, PolarsResult, SerReader, SerWriter,
-    SortMultipleOptions, col, lit,
+    Column, CsvReadOptions, CsvWriter, DataFrame, DataType, IntoLazy, ParquetWriter, PolarsResult, SerReader,
+    SerWriter, SortMultipleOptions, col, lit,
 };
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The losses that stand in each row: those of the last update before the episode was reported.
 const LOSSES: [&str; 5] = [
@@ -96,4 +98,50 @@ pub(crate) fn keep_episodes(path: &Path, episodes: u64) -> Result<()> {
 pub(crate) fn returns(path: &Path) -> Result<Vec<f64>> {
     let frame = read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     Ok(frame.column("return")?.cast(&DataType::Float64)?.f64()?.into_no_null_iter().collect())
+}
+
+/// The record of an episode, a row a control interval, as CSV and as Parquet.
+pub(crate) fn episode(csv: &Path, parquet: &Path, record: &EpisodeRecord) -> Result<()> {
+    let mut frame = episode_frame(record)?;
+    let mut bytes = Vec::new();
+    CsvWriter::new(&mut bytes).finish(&mut frame)?;
+    write_whole(csv, &bytes)?;
+    bytes.clear();
+    ParquetWriter::new(&mut bytes).finish(&mut frame)?;
+    write_whole(parquet, &bytes)
+}
+
+fn episode_frame(record: &EpisodeRecord) -> PolarsResult<DataFrame> {
+    let all = &record.intervals;
+    let number = |name: &str, value: &dyn Fn(&IntervalRecord) -> f64| {
+        Column::new(name.into(), all.iter().map(value).collect::<Vec<_>>())
+    };
+    let count = |name: &str, value: &dyn Fn(&IntervalRecord) -> u64| {
+        Column::new(name.into(), all.iter().map(value).collect::<Vec<_>>())
+    };
+    let latency = |name: &str, value: &dyn Fn(&LatencySummary) -> Duration| {
+        let ms = |i: &IntervalRecord| i.latency.as_ref().map(|l| value(l).as_secs_f64() * 1e3);
+        Column::new(name.into(), all.iter().map(ms).collect::<Vec<_>>())
+    };
+    DataFrame::new_infer_height(vec![
+        number("start_s", &|i| i.start.as_secs_f64()),
+        number("offered_rps", &|i| i.offered.per_second()),
+        count("arrived", &|i| i.requests.arrived),
+        count("in_time", &|i| i.requests.in_time),
+        count("late", &|i| i.requests.late),
+        count("timed_out", &|i| i.requests.timed_out),
+        count("refused", &|i| i.requests.refused),
+        count("unfinished", &|i| i.requests.unfinished),
+        latency("latency_mean_ms", &|l| l.mean),
+        latency("latency_p50_ms", &|l| l.p50),
+        latency("latency_p90_ms", &|l| l.p90),
+        latency("latency_p95_ms", &|l| l.p95),
+        latency("latency_p99_ms", &|l| l.p99),
+        count("replicas_desired", &|i| i.replicas.desired.get().into()),
+        count("replicas_ready", &|i| i.replicas.ready.get().into()),
+        count("replicas_starting", &|i| i.replicas.starting.get().into()),
+        count("replicas_draining", &|i| i.replicas.draining.get().into()),
+        number("mean_pods", &|i| i.mean_pods),
+        number("mean_ready", &|i| i.mean_ready),
+    ])
 }

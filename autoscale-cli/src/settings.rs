@@ -4,6 +4,7 @@ use crate::args::{Algorithm, Space, TrainArgs, WorldArgs};
 use anyhow::{Context, Result, bail};
 use autoscale_agents::actions::ActionSpace;
 use autoscale_agents::backend::Backend;
+use autoscale_agents::checkpoint::Checkpoint;
 use autoscale_agents::ppo::PpoConfig;
 use autoscale_core::policy::Policy;
 use autoscale_core::seed::Seed;
@@ -25,7 +26,7 @@ pub(crate) struct Settings {
     pub(crate) eval_seeds: u64,
     pub(crate) backend: String,
     pub(crate) action_space: ActionSpace,
-    /// The rule that a residual action multiplies: the HPA as it comes.
+    /// The rule that a residual action multiplies: the HPA, tuned on training episodes when the run begins.
     pub(crate) base: HpaConfig,
     /// Rewards are divided by this for the learner; tables show them undivided.
     pub(crate) reward_scale: f64,
@@ -117,4 +118,17 @@ fn scenario_config(name_or_file: &str) -> Result<(ScenarioConfig, PathBuf)> {
 pub(crate) fn scenario(name_or_file: &str) -> Result<Scenario> {
     let (config, folder) = scenario_config(name_or_file)?;
     Ok(config.check(name_or_file, &folder)?)
+}
+
+/// Refuses a model that decides at another interval than the scenario's.
+pub(crate) fn same_interval(scenario: &Scenario, checkpoint: &Checkpoint) -> Result<()> {
+    if scenario.control_interval() != checkpoint.manifest.interval {
+        bail!(
+            "{}: control_interval_s is {} s, but the model decides every {} s; it must be the same",
+            scenario.name(),
+            scenario.control_interval().as_secs(),
+            checkpoint.manifest.interval.as_secs()
+        );
+    }
+    Ok(())
 }

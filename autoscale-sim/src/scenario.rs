@@ -3,6 +3,7 @@
 use crate::arrivals::{LoadConfig, NoiseConfig};
 use crate::load::{Load, TraceConfig, TraceLoadError, Windows};
 use crate::service::{Demand, DemandConfig};
+use crate::trace::Trace;
 use autoscale_core::limits::{LimitsConfig, ScalingLimits};
 use autoscale_core::reward::RewardWeights;
 use autoscale_core::seed::{Branch, Seed};
@@ -407,6 +408,14 @@ impl Scenario {
     #[must_use]
     pub fn on(&self, branch: Branch) -> Self {
         Self { branch: Some(branch), ..self.clone() }
+    }
+
+    /// The trace whose windows are its load, if it is not generated.
+    pub fn trace(&self) -> Option<&Trace> {
+        match &self.load {
+            Load::Generated(_) => None,
+            Load::Traced { trace, .. } => Some(trace),
+        }
     }
 
     /// The configuration behind it.

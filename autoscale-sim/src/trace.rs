@@ -137,6 +137,11 @@ impl Trace {
         self.step
     }
 
+    /// The mean rate of every step, in order.
+    pub fn rates(&self) -> impl Iterator<Item = RequestRate> + '_ {
+        self.rates.iter().map(|&r| rate(r))
+    }
+
     /// Time covered.
     pub fn duration(&self) -> Duration {
         self.step * u32::try_from(self.rates.len()).unwrap_or(u32::MAX)

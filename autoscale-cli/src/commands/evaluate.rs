@@ -14,14 +14,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let settings: Settings = folder.manifest()?.config;
     let checkpoint = Checkpoint::load(&folder.file(MODEL))?;
     let scenario = settings::world(&args.world)?;
-    if scenario.control_interval() != checkpoint.manifest.interval {
-        bail!(
-            "{}: control_interval_s is {} s, but the model decides every {} s; it must be the same",
-            scenario.name(),
-            scenario.control_interval().as_secs(),
-            checkpoint.manifest.interval.as_secs()
-        );
-    }
+    settings::same_interval(&scenario, &checkpoint)?;
     if let Some(out) = &args.out {
         if out.join(COMPARISON).exists() {
             bail!("{}: holds a comparison already; choose another --out", out.display());

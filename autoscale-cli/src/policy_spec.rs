@@ -1,0 +1,122 @@
+//! Policies by name, as given on the command line.
+
+use crate::run_folder::{MODEL, RunFolder};
+use crate::settings::{self, Settings};
+use anyhow::Result;
+use autoscale_agents::checkpoint::Checkpoint;
+use autoscale_agents::learned::LearnedPolicy;
+use autoscale_core::policy::Policy;
+use autoscale_core::seed::Seed;
+use autoscale_core::units::{Replicas, Utilization};
+use autoscale_policies::fixed::Fixed;
+use autoscale_policies::hpa::{Hpa, HpaConfig};
+use autoscale_policies::random::RandomPolicy;
+use autoscale_policies::schedule::Schedule;
+use autoscale_sim::clairvoyant::clairvoyant_schedule;
+use autoscale_sim::scenario::Scenario;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A policy that can be named.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum PolicySpec {
+    /// The default HPA.
+    Hpa,
+    /// Always as many pods.
+    Constant(u32),
+    /// A random count, each interval anew.
+    Random,
+    /// A schedule that knows the load ahead and keeps pods this busy, in percent.
+    Clairvoyant(u32),
+    /// A trained run.
+    Model(String),
+}
+
+impl FromStr for PolicySpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, argument) = text.split_once(':').map_or((text, None), |(n, a)| (n, Some(a)));
+        let number = |a: &str, low: u32, high: u32| {
+            let n = a.parse().ok().filter(|n| (low..=high).contains(n));
+            n.ok_or_else(|| format!("{name}:{a}: expected a whole number of {low} to {high}"))
+        };
+        match (name, argument) {
+            ("hpa", None) => Ok(Self::Hpa),
+            ("random", None) => Ok(Self::Random),
+            ("constant", Some(n)) => Ok(Self::Constant(number(n, 0, 1_000_000)?)),
+            ("clairvoyant", None) => Ok(Self::Clairvoyant(65)),
+            ("clairvoyant", Some(n)) => Ok(Self::Clairvoyant(number(n, 1, 100)?)),
+            ("model", Some(run)) if !run.is_empty() => Ok(Self::Model(run.to_owned())),
+            _ => {
+                Err("expected hpa, constant:N, random, clairvoyant, clairvoyant:PERCENT or model:RUN"
+                    .to_owned())
+            }
+        }
+    }
+}
+
+impl fmt::Display for PolicySpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hpa => f.write_str("hpa"),
+            Self::Constant(n) => write!(f, "constant:{n}"),
+            Self::Random => f.write_str("random"),
+            Self::Clairvoyant(percent) => write!(f, "clairvoyant:{percent}"),
+            Self::Model(run) => write!(f, "model:{run}"),
+        }
+    }
+}
+
+impl PolicySpec {
+    /// A word for names of folders.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Hpa => "hpa",
+            Self::Constant(_) => "constant",
+            Self::Random => "random",
+            Self::Clairvoyant(_) => "clairvoyant",
+            Self::Model(_) => "model",
+        }
+    }
+
+    /// The policy, for the episode of this seed and length.
+    pub(crate) fn make(&self, scenario: &Scenario, seed: Seed, length: Duration) -> Result<Box<dyn Policy>> {
+        let interval = scenario.control_interval();
+        Ok(match self {
+            Self::Hpa => Box::new(Hpa::new(HpaConfig::default())?),
+            Self::Constant(n) => Box::new(Fixed::new(Replicas::new(*n), interval)),
+            Self::Random => Box::new(RandomPolicy::new(interval)),
+            Self::Clairvoyant(percent) => {
+                let busy = Utilization::from_fraction(f64::from(*percent) / 100.0);
+                Box::new(Schedule::new(clairvoyant_schedule(scenario, seed, length, busy), interval))
+            }
+            Self::Model(run) => {
+                let folder = RunFolder::open(run)?;
+                let settings: Settings = folder.manifest()?.config;
+                let checkpoint = Checkpoint::load(&folder.file(MODEL))?;
+                settings::same_interval(scenario, &checkpoint)?;
+                Box::new(LearnedPolicy::new(&checkpoint, settings.base_policy()?)?)
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_survive_a_round_trip_and_bad_ones_are_explained() {
+        for text in ["hpa", "constant:7", "random", "clairvoyant:80", "model:runs/x"] {
+            assert_eq!(text.parse::<PolicySpec>().map(|p| p.to_string()), Ok(text.to_owned()));
+        }
+        for (text, part) in
+            [("constant", "constant:N"), ("constant:x", "whole number"), ("clairvoyant:0", "1 to 100")]
+        {
+            let said = text.parse::<PolicySpec>().unwrap_err();
+            assert!(said.contains(part), "{text}: {said}");
+        }
+    }
+}
