@@ -3,7 +3,8 @@
 //! Start at [`world::World`]: load arrives ([`load`], [`arrivals`], [`trace`]), pods serve it (`pod`, [`service`]),
 //! and a scrape pipeline (`probe`) shows a policy what a cluster would show, as late as it would.
 //! [`scenario`] says what is simulated; [`clairvoyant`] is a simple yardstick that knows the load ahead;
-//! [`oracle`] holds the results of queueing theory that the simulator is tested against.
+//! [`oracle`] holds the results of queueing theory that the simulator is tested against; [`prometheus`] is what
+//! Prometheus would answer about scraped series.
 //!
 //! This crate reads no clock and no operating-system randomness, and knows no policy but the trait.
 
@@ -14,6 +15,7 @@ pub mod load;
 pub mod oracle;
 mod pod;
 mod probe;
+pub mod prometheus;
 pub mod scenario;
 pub mod service;
 pub mod trace;
