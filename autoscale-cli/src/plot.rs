@@ -68,8 +68,11 @@ type Area<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift>;
 fn draw_panel(area: &Area<'_>, panel: &Panel<'_>) -> Result<(), Box<dyn std::error::Error>> {
     let (x, y) = (panel.range(|p| p.0), panel.range(|p| p.1));
     let floor = if y.start >= 0.0 { 0.0 } else { y.start * 1.05 };
-    // Room for the legend above the highest line.
-    let top = if y.end > 0.0 { y.end * (1.25 + 0.1 * panel.lines.len() as f64) } else { 0.0 };
+    // Room for the legend above the highest line: what is left of the height beside title and axis, and how much
+    // of it the legend's lines take, in pixels.
+    let plot = f64::from(area.dim_in_pixel().1) - 155.0;
+    let legend = 20.0 + 31.0 * panel.lines.len() as f64;
+    let top = if y.end > 0.0 { y.end * 1.05 / (1.0 - legend / plot) } else { 0.0 };
     let mut chart = ChartBuilder::on(area)
         .caption(panel.title, ("sans-serif", 34))
         .margin(24)
@@ -180,7 +183,7 @@ pub(crate) fn trace(path: &Path, trace: &Trace) -> Result<()> {
         x: "time [h]",
         y: "requests/s",
         legend: SeriesLabelPosition::UpperRight,
-        lines: vec![Line { label: "mean of each step", colour: BLUE, width: 2, points }],
+        lines: vec![Line { label: "mean of each step", colour: BLUE, width: 1, points }],
     };
     draw(path, &[panel])
 }

@@ -167,3 +167,20 @@ fn a_trace_split_by_day_is_part_of_a_scenario_file_and_of_the_manifest() {
     let said = refusal(folder.path(), &wrong);
     assert!(said.contains("test_every_days: 5") && said.contains("4 whole days"), "{said}");
 }
+
+#[test]
+fn an_episode_is_simulated_and_kept_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    small_world(folder.path());
+    let simulate = ["simulate", "--scenario", "small.toml", "--hours", "0.25", "--out", "look", "--json"];
+    let output = autoscale(folder.path()).args(simulate).output().unwrap();
+    let figures: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(figures["mean_pods"].as_f64().unwrap() >= 1.0, "{figures}");
+    let csv = fs::read_to_string(folder.path().join("look/episode.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 1 + 60, "a row a control interval of 15 s");
+    let parquet = fs::read(folder.path().join("look/episode.parquet")).unwrap();
+    assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
+    assert!(folder.path().join("look/episode.png").exists());
+    assert!(refusal(folder.path(), &simulate).contains("--force"));
+    assert!(refusal(folder.path(), &["simulate", "--policy", "constant:x"]).contains("whole number"));
+}
