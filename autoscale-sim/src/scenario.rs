@@ -132,6 +132,8 @@ pub enum Dispatch {
     RoundRobin,
     /// To the pod with the fewest requests in service and waiting.
     LeastOutstanding,
+    /// To the less busy of two pods drawn at random (Mitzenmacher 2001).
+    PowerOfTwoChoices,
 }
 
 /// A pod of the service.

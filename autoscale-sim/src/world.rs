@@ -297,6 +297,16 @@ impl World {
                 let rotated = (first..n).chain(0..first);
                 rotated.min_by_key(|&k| pods[serving[k]].0.outstanding(now)).unwrap_or(first)
             }
+            Dispatch::PowerOfTwoChoices => {
+                // One draw decides the ordered pair of different pods; of equals the first.
+                let pair = ((draw * (n * n.saturating_sub(1)) as f64) as usize) % (n * (n - 1)).max(1);
+                let one = pair / (n - 1).max(1);
+                let other = pair % (n - 1).max(1);
+                let other = (other + usize::from(other >= one)).min(n - 1);
+                let pods = &mut self.pods;
+                let mut busy = |k: usize| pods[self.serving[k]].0.outstanding(now);
+                if busy(other) < busy(one) { other } else { one }
+            }
         };
         Some(self.serving[position])
     }

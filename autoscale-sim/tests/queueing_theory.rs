@@ -236,3 +236,31 @@ fn the_simulator_agrees_with_queueing_theory() {
         all.iter().flat_map(|(name, station, checks)| disagreements(name, station, checks)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// Mean number in system per pod, by Little's law, of `pods` single workers under a way of dispatching.
+fn mean_in_system(dispatch: &str, pods: u32, busy: f64) -> f64 {
+    let station = Station { pods, workers: 1, busy, ..MM };
+    let text = station.scenario().to_toml().replace("\"random\"", &format!("\"{dispatch}\""));
+    let scenario = Arc::new(Scenario::from_toml(&text, "dispatch").unwrap());
+    let figures: Vec<Figures> = (1..=REPLICATIONS)
+        .into_par_iter()
+        .map(|seed| replicate(&scenario, seed, Duration::from_secs(300)))
+        .collect();
+    let wait = figures.iter().map(|f| f.mean_wait).sum::<f64>() / figures.len() as f64;
+    busy * (1.0 + wait / station.service().as_secs_f64())
+}
+
+#[test]
+fn two_choices_are_as_good_as_theory_says() {
+    // With many pods the share of pods with at least i requests tends to ρ^(2^i − 1): Mitzenmacher, "The power
+    // of two choices in randomized load balancing", IEEE TPDS 12(10), 2001, corollary 1; the mean is their sum.
+    let busy: f64 = 0.9;
+    let theory: f64 = (1..12).map(|i| libm::pow(busy, libm::exp2(f64::from(i)) - 1.0)).sum();
+    let found = mean_in_system("power-of-two-choices", 100, busy);
+    println!("two choices: {found:.4} in a pod, {theory:.4} with endlessly many pods");
+    // The limit is approached from above; 100 pods are within a few percent of it.
+    assert!((0.995..1.03).contains(&(found / theory)), "{found} against {theory}");
+    let least = mean_in_system("least-outstanding", 100, busy);
+    let random = mean_in_system("random", 100, busy);
+    assert!(least < found && found < random / 2.0, "{least} {found} {random}");
+}

@@ -56,7 +56,9 @@ proptest! {
     fn every_request_is_accounted_for_at_every_moment(
         seed in 0u64..1000,
         wishes in proptest::collection::vec(0u32..14, 24),
-        dispatch in proptest::sample::select(vec!["random", "round-robin", "least-outstanding"]),
+        dispatch in proptest::sample::select(vec![
+            "random", "round-robin", "least-outstanding", "power-of-two-choices",
+        ]),
         workers in 1u32..4, queue in 0u32..30, timeout_ms in 400u32..3000, period in 1u64..20,
     ) {
         let scenario = scenario(dispatch, workers, queue, timeout_ms);
