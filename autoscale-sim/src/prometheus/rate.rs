@@ -12,7 +12,7 @@ const EDGE_INTERVALS: f64 = 1.1;
 ///
 /// A value below the one before it is a reset: the counter started again from zero. The growth between the first
 /// and the last sample is stretched to the range's ends, at each end the whole way or, where a sample is missing
-/// ([1.1 average intervals](self) or more without one), half an average interval; and at the left end never beyond
+/// (1.1 average intervals or more without one), half an average interval; and at the left end never beyond
 /// the moment at which a counter growing so fast would have been zero. So the result is seldom a whole number
 /// (`extrapolatedRate`, promql/functions.go).
 pub fn increase(series: &Series, at: Millis, range: Duration) -> Option<f64> {
