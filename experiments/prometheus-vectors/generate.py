@@ -137,6 +137,9 @@ def counters(cases, rng):
         ats = [first - STEP_MS, first, first + 100_000, first + 199_900, first + 200_000, first + 300_000,
                first + 499_900, first + 500_000, first + 500_100]
         cases.add("look-back", [({}, samples)], [{"function": "instant", "at_ms": t} for t in ats if t >= 0])
+    for start in (-900, -300):
+        times = scrape_times(rng, 15_000, 200_000, jitter=1_000)
+        add("negative", counter(rng, times, start, most=90), 200_000, [60_000, 120_000])
 
 
 def histogram(rng, times, bounds, pod, mean=0.2, resets=0.0):

@@ -23,8 +23,8 @@
 //!
 //! The rules are those of Prometheus 3, written from its documentation and the functions named at each item; its
 //! `promtool test rules` is the oracle (`tests/prometheus.rs`). Prometheus 2 differs: there a range, and the
-//! look-back of an instant selector, included a sample on their left border, and releases before 3 looked for a
-//! counter's zero point before, not after, they decided how far to extrapolate.
+//! look-back of an instant selector, include a sample on their left border; and before 2.51 a rate that reached back
+//! to a counter's zero point could do so by 1.1 sampling intervals instead of half of one.
 //!
 //! `PromQL` knows floats only, so values here are plain `f64` in whatever unit the metric has; times have types.
 //! Native histograms, the `offset` and `@` modifiers, and subqueries are absent.
