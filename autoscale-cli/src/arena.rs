@@ -67,8 +67,9 @@ pub(crate) fn run(
         settings.base.behavior.scale_down.stabilization_window_seconds,
         settings.base.target_utilization_percent,
     );
-    let found =
-        format!("an HPA with target {target} % and a down-scale window of {window} s; {constant} pods");
+    let found = format!(
+        "hpa-tuned (target {target} %, down-scale window {window} s), which the model was trained over, and the best constant count"
+    );
     Ok(Comparison { scenario, records, found })
 }
 
@@ -197,7 +198,7 @@ impl Comparison {
             println!("{}: {} on {episodes} test episodes\n", self.scenario.name(), learned.name);
             let (hpa, others) = (&rivals[0], &rivals[1..]);
             println!("{}", text_table(&hpa.name, &learned.name, &self.rows(hpa)));
-            println!("against rivals found on training episodes: {}\n", self.found);
+            println!("against {}, found on training episodes\n", self.found);
             for rival in others {
                 let overall: Vec<Row> =
                     self.rows(rival).into_iter().filter(|r| SUMMARY_ROWS.contains(&r.metric)).collect();
