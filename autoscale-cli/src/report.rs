@@ -131,6 +131,7 @@ fn episode_frame(record: &EpisodeRecord) -> PolarsResult<DataFrame> {
         count("late", &|i| i.requests.late),
         count("timed_out", &|i| i.requests.timed_out),
         count("refused", &|i| i.requests.refused),
+        count("lost", &|i| i.requests.lost),
         count("unfinished", &|i| i.requests.unfinished),
         latency("latency_mean_ms", &|l| l.mean),
         latency("latency_p50_ms", &|l| l.p50),

@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Version of the layout of [`EpisodeRecord`].
-pub const EPISODE_RECORD_VERSION: u32 = 1;
+pub const EPISODE_RECORD_VERSION: u32 = 2;
 /// Version of the layout of [`RunManifest`].
 pub const RUN_MANIFEST_VERSION: u32 = 1;
 
-/// What became of the requests that **arrived** in an interval.
+/// Requests of an interval: those that arrived in it, and those that **left** in it, by how. What is in the system
+/// at the end of the episode is drained and counted in the last interval, so over an episode all that arrived
+/// have left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestCounts {
     /// All that arrived.
@@ -27,6 +29,8 @@ pub struct RequestCounts {
     pub timed_out: u64,
     /// Refused: no ready pod, or its queue was full.
     pub refused: u64,
+    /// Lost with their pod: killed at the end of its grace, or crashed.
+    pub lost: u64,
     /// Still in the system when the drain after the episode ended.
     pub unfinished: u64,
 }
@@ -34,7 +38,7 @@ pub struct RequestCounts {
 impl RequestCounts {
     /// Requests that missed the SLO in whatever way.
     pub const fn violations(&self) -> u64 {
-        self.late + self.timed_out + self.refused + self.unfinished
+        self.late + self.timed_out + self.refused + self.lost + self.unfinished
     }
 }
 
@@ -45,9 +49,9 @@ pub struct IntervalRecord {
     pub start: Timestamp,
     /// The rate that arrivals were drawn from, averaged over the interval.
     pub offered: RequestRate,
-    /// What became of its arrivals.
+    /// Arrivals, and what became of those that left.
     pub requests: RequestCounts,
-    /// Exact mean and quantiles of the answered arrivals' response times; `None` without any.
+    /// Exact mean and quantiles of the response times of those answered in it; `None` without any.
     pub latency: Option<LatencySummary>,
     /// The same response times, to be merged.
     pub histogram: LogHistogram,
@@ -120,6 +124,7 @@ impl EpisodeRecord {
             late: sum.late + i.requests.late,
             timed_out: sum.timed_out + i.requests.timed_out,
             refused: sum.refused + i.requests.refused,
+            lost: sum.lost + i.requests.lost,
             unfinished: sum.unfinished + i.requests.unfinished,
         })
     }

@@ -286,6 +286,7 @@ mod tests {
                     late: 2,
                     timed_out: 2,
                     refused: 1,
+                    lost: 0,
                     unfinished: 0,
                 },
                 latency: None,

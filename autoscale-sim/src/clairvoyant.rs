@@ -18,11 +18,8 @@ pub fn clairvoyant_schedule(
     let path = scenario.load_path(seed, length.as_secs() as u32);
     let rates = &path[scenario.config().episode.warmup_s as usize..];
     let interval = scenario.control_interval().as_secs() as usize;
-    let startup = &scenario.config().startup;
-    // The 98th percentile of either part of the start-up, and the time to the next decision.
-    let late = |median: f64, sigma: f64| median * libm::exp(2.05 * sigma);
-    let lag = late(startup.scheduling_median_s, startup.scheduling_sigma)
-        + late(startup.ready_median_s, startup.ready_sigma);
+    // The 98th percentile of either random part of the start-up, and the time to the next decision.
+    let lag = scenario.config().startup.lag_s(2.05);
     let ahead = lag.ceil() as usize + interval;
     let per_pod = scenario.pod_capacity().per_second() * busy.fraction();
     (0..rates.len())

@@ -9,13 +9,18 @@
 //! This crate reads no clock and no operating-system randomness, and knows no policy but the trait.
 
 pub mod arrivals;
+mod balancer;
+mod books;
 pub mod clairvoyant;
+mod clients;
 mod draw;
+mod fleet;
 pub mod load;
 pub mod oracle;
 mod pod;
 mod probe;
 pub mod prometheus;
+mod request;
 pub mod scenario;
 pub mod service;
 pub mod trace;

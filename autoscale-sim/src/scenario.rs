@@ -1,8 +1,16 @@
 //! Scenarios: raw TOML to a checked [`Scenario`]. Only checked ones run.
 
+mod lifecycle;
+mod metrics;
+mod service;
+
+pub use lifecycle::{FailuresConfig, NodesConfig, StartupConfig, TerminationConfig};
+pub use metrics::MetricsConfig;
+pub use service::{Discipline, Dispatch, RetriesConfig, ServiceConfig, SlowStartConfig};
+
 use crate::arrivals::{LoadConfig, NoiseConfig};
 use crate::load::{Load, TraceConfig, TraceLoadError, Windows};
-use crate::service::{Demand, DemandConfig};
+use crate::service::Demand;
 use crate::trace::Trace;
 use autoscale_core::limits::{LimitsConfig, ScalingLimits};
 use autoscale_core::reward::RewardWeights;
@@ -72,6 +80,15 @@ pub struct ScenarioConfig {
     /// How long a pod takes to become ready.
     #[serde(default)]
     pub startup: StartupConfig,
+    /// How a pod ends.
+    #[serde(default)]
+    pub termination: TerminationConfig,
+    /// What goes wrong by itself.
+    #[serde(default)]
+    pub failures: FailuresConfig,
+    /// The nodes that pods run on; room for all pods when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodesConfig>,
     /// The metrics pipeline.
     #[serde(default)]
     pub metrics: MetricsConfig,
@@ -122,98 +139,6 @@ impl Default for SloConfig {
     }
 }
 
-/// How requests are spread over ready pods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Dispatch {
-    /// Uniformly at random, as kube-proxy does.
-    Random,
-    /// In turn.
-    RoundRobin,
-    /// To the pod with the fewest requests in service and waiting.
-    LeastOutstanding,
-    /// To the less busy of two pods drawn at random (Mitzenmacher 2001).
-    PowerOfTwoChoices,
-}
-
-/// A pod of the service.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServiceConfig {
-    /// Requests that a pod works on at once, first come first served. 1 to 1,024.
-    pub workers: u32,
-    /// Requests that may wait in a pod; one more is refused. No bound when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub queue_capacity: Option<u32>,
-    /// How requests are spread over pods.
-    pub dispatch: Dispatch,
-    /// The client gives up after this long, in milliseconds; a request in service is worked on to its end.
-    /// Never when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout_ms: Option<f64>,
-    /// CPU request of a pod in millicores: what utilisation is relative to.
-    pub cpu_request_milli: u32,
-    /// CPU limit of a pod in millicores; twice the request when absent. Workers share it evenly.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu_limit_milli: Option<u32>,
-    /// Share of a request's time that waits for others and needs no CPU, 0 to 0.99.
-    #[serde(default)]
-    pub io_share: f64,
-    /// Memory of an idle pod, in MiB.
-    #[serde(default = "default_memory_mib")]
-    pub memory_mib: f64,
-    /// Memory of a request in the pod, in MiB.
-    #[serde(default)]
-    pub memory_per_request_mib: f64,
-    /// Time of a request on an idle worker.
-    pub demand: DemandConfig,
-}
-
-fn default_memory_mib() -> f64 {
-    128.0
-}
-
-/// Start-up: two lognormal parts. Sigma is the standard deviation of the logarithm.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct StartupConfig {
-    /// Median time from creation to the start of the containers, in seconds.
-    pub scheduling_median_s: f64,
-    /// Its sigma.
-    pub scheduling_sigma: f64,
-    /// Median time from there to readiness, in seconds.
-    pub ready_median_s: f64,
-    /// Its sigma.
-    pub ready_sigma: f64,
-}
-
-impl Default for StartupConfig {
-    fn default() -> Self {
-        // Median 1.5 s and 99th percentile 5 s: the pod start-up objective of Kubernetes sig-scalability.
-        Self { scheduling_median_s: 1.5, scheduling_sigma: 0.5, ready_median_s: 33.0, ready_sigma: 0.3 }
-    }
-}
-
-/// The metrics pipeline: what an autoscaler sees, and how late.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct MetricsConfig {
-    /// Prometheus scrapes this often, at a phase drawn per episode; whole seconds, 1 to 300.
-    pub scrape_interval_s: u32,
-    /// Window of rates and latency quantiles; at least two scrape intervals, up to 3,600.
-    pub rate_window_s: u32,
-    /// The kubelet samples a container's CPU after this many seconds plus a uniform draw of as much.
-    pub kubelet_period_s: f64,
-    /// metrics-server reads the kubelets this often, at a phase drawn per episode; whole seconds, 10 to 300.
-    pub resolution_s: u32,
-}
-
-impl Default for MetricsConfig {
-    fn default() -> Self {
-        Self { scrape_interval_s: 15, rate_window_s: 60, kubelet_period_s: 10.0, resolution_s: 15 }
-    }
-}
-
 /// A checked scenario.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -257,7 +182,7 @@ impl ScenarioConfig {
     /// Names origin, field, value and allowed range, or file and line of a bad trace.
     pub fn check(self, origin: &str, folder: &Path) -> Result<Scenario, ScenarioError> {
         let value = |source| ScenarioError::Value { origin: origin.to_owned(), source };
-        let (limits, demand) = self.check_values().map_err(value)?;
+        let (limits, demand) = self.check_values(folder).map_err(value)?;
         let load = match (&self.load, &self.trace) {
             (Some(load), None) => {
                 load.check().map_err(|e| value(e.within("load")))?;
@@ -280,7 +205,7 @@ impl ScenarioConfig {
         Ok(Scenario { config: self, limits, demand, load, branch: None })
     }
 
-    fn check_values(&self) -> Result<(ScalingLimits, Demand), ConfigError> {
+    fn check_values(&self, folder: &Path) -> Result<(ScalingLimits, Demand), ConfigError> {
         let name_ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if self.name.is_empty() || self.name.len() > 60 || !self.name.chars().all(name_ok) {
             let expected = "1 to 60 lower-case letters, digits and hyphens";
@@ -291,8 +216,13 @@ impl ScenarioConfig {
         let limits = self.limits.validate().map_err(|e| e.within("limits"))?;
         self.prices.validate().map_err(|e| e.within("prices"))?;
         self.service.check(self.slo).map_err(|e| e.within("service"))?;
-        let demand = self.service.demand.check().map_err(|e| e.within("service.demand"))?;
+        let demand = self.service.demand.check(folder).map_err(|e| e.within("service.demand"))?;
         self.startup.check().map_err(|e| e.within("startup"))?;
+        self.termination.check().map_err(|e| e.within("termination"))?;
+        self.failures.check().map_err(|e| e.within("failures"))?;
+        if let Some(nodes) = &self.nodes {
+            nodes.check(self.service.cpu_request_milli).map_err(|e| e.within("nodes"))?;
+        }
         self.metrics.check().map_err(|e| e.within("metrics"))?;
         self.noise.check().map_err(|e| e.within("noise"))?;
         Ok((limits, demand))
@@ -312,63 +242,6 @@ impl EpisodeConfig {
         }
         count_in_range("warmup_s", u64::from(self.warmup_s), 0, 3600)?;
         count_in_range("drain_s", u64::from(self.drain_s), 0, 3600)?;
-        Ok(())
-    }
-}
-
-impl ServiceConfig {
-    fn check(&self, slo: SloConfig) -> Result<(), ConfigError> {
-        count_in_range("workers", u64::from(self.workers), 1, 1024)?;
-        if let Some(capacity) = self.queue_capacity {
-            count_in_range("queue_capacity", u64::from(capacity), 0, 1_000_000)?;
-        }
-        if let Some(timeout) = self.timeout_ms {
-            // A shorter timeout would make the SLO meaningless.
-            in_range("timeout_ms", timeout, slo.latency_ms, 3_600_000.0)?;
-        }
-        count_in_range("cpu_request_milli", u64::from(self.cpu_request_milli), 1, 1_000_000)?;
-        if let Some(limit) = self.cpu_limit_milli {
-            count_in_range(
-                "cpu_limit_milli",
-                u64::from(limit),
-                u64::from(self.cpu_request_milli),
-                1_000_000,
-            )?;
-        }
-        in_range("io_share", self.io_share, 0.0, 0.99)?;
-        in_range("memory_mib", self.memory_mib, 0.0, 1e7)?;
-        in_range("memory_per_request_mib", self.memory_per_request_mib, 0.0, 1e6)?;
-        Ok(())
-    }
-
-    /// How much longer a request takes than on a worker with a whole core, because all busy workers
-    /// together may not use more than the limit. A static share: workers get the same whether or not the
-    /// others are busy.
-    pub(crate) fn stretch(&self) -> f64 {
-        let limit = f64::from(self.cpu_limit_milli.unwrap_or(2 * self.cpu_request_milli)) / 1000.0;
-        let cpu = 1.0 - self.io_share;
-        let throttle = (f64::from(self.workers) * cpu / limit).max(1.0);
-        self.io_share + cpu * throttle
-    }
-}
-
-impl StartupConfig {
-    fn check(&self) -> Result<(), ConfigError> {
-        in_range("scheduling_median_s", self.scheduling_median_s, 0.001, 3600.0)?;
-        in_range("scheduling_sigma", self.scheduling_sigma, 0.0, 3.0)?;
-        in_range("ready_median_s", self.ready_median_s, 0.001, 3600.0)?;
-        in_range("ready_sigma", self.ready_sigma, 0.0, 3.0)?;
-        Ok(())
-    }
-}
-
-impl MetricsConfig {
-    fn check(&self) -> Result<(), ConfigError> {
-        let scrape = u64::from(self.scrape_interval_s);
-        count_in_range("scrape_interval_s", scrape, 1, 300)?;
-        count_in_range("rate_window_s", u64::from(self.rate_window_s), 2 * scrape, 3600)?;
-        in_range("kubelet_period_s", self.kubelet_period_s, 1.0, 60.0)?;
-        count_in_range("resolution_s", u64::from(self.resolution_s), 10, 300)?;
         Ok(())
     }
 }
@@ -488,8 +361,8 @@ impl Scenario {
         self.load.path(self.branch, noise, seed.child("load"), lead, length)
     }
 
-    pub(crate) fn demand(&self) -> Demand {
-        self.demand
+    pub(crate) fn demand(&self) -> &Demand {
+        &self.demand
     }
 }
 
