@@ -23,5 +23,6 @@ pub mod prometheus;
 mod request;
 pub mod scenario;
 pub mod service;
+pub mod station;
 pub mod trace;
 pub mod world;

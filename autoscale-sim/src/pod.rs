@@ -8,7 +8,7 @@ use crate::probe::{Exporter, Kubelet};
 use crate::request::{Attempt, Fate, Request, RequestEnd};
 use crate::scenario::{Discipline, FailuresConfig, ScenarioConfig, SlowStartConfig, StartupConfig};
 use autoscale_core::seed::{Seed, Stream};
-use fifo::Fifo;
+pub(crate) use fifo::Fifo;
 use rand::RngExt;
 use sharing::Sharing;
 use std::collections::VecDeque;
@@ -75,6 +75,23 @@ impl PodModel {
             failures: config.failures,
             startup_cpu: (config.startup.cpu_factor * request).min(service.cpu_limit()),
             drain_endpoint_s: config.termination.endpoint_delay_s,
+        }
+    }
+
+    /// Workers and nothing else: no bound, no timeout, all CPU that they need.
+    pub(crate) fn bare(workers: usize) -> Self {
+        Self {
+            workers,
+            discipline: Discipline::Fifo,
+            queue_capacity: usize::MAX,
+            timeout_s: f64::INFINITY,
+            cpu_per_demand: 1.0,
+            stretch: 1.0,
+            slow_start: None,
+            startup: StartupConfig::default(),
+            failures: FailuresConfig::default(),
+            startup_cpu: 0.0,
+            drain_endpoint_s: 0.0,
         }
     }
 

@@ -63,7 +63,7 @@ mod tests {
             .collect();
         let mean = waits.iter().sum::<f64>() / 10.0;
         let sd = (waits.iter().map(|w| (w - mean) * (w - mean)).sum::<f64>() / 9.0).sqrt();
-        let theory = mmc_mean_wait(rate, service, 8).as_secs_f64();
+        let theory = mmc_mean_wait(8, service, 0.8).as_secs_f64();
         assert!((mean - theory).abs() < 3.0 * sd / 10f64.sqrt(), "{mean} against {theory}, sd {sd}");
     }
 }

@@ -30,6 +30,7 @@ const STANDARD_ERRORS: f64 = 3.0;
 struct Station {
     pods: u32,
     workers: u32,
+    discipline: &'static str,
     /// Offered load per worker.
     busy: f64,
     demand: &'static str,
@@ -39,8 +40,16 @@ struct Station {
     length_s: u64,
 }
 
-const MM: Station =
-    Station { pods: 1, workers: 1, busy: 0.5, demand: "exponential", cv: None, queue: None, length_s: 600 };
+const MM: Station = Station {
+    pods: 1,
+    workers: 1,
+    discipline: "fifo",
+    busy: 0.5,
+    demand: "exponential",
+    cv: None,
+    queue: None,
+    length_s: 600,
+};
 
 impl Station {
     fn service(&self) -> Duration {
@@ -48,7 +57,7 @@ impl Station {
     }
 
     fn scenario(&self) -> Arc<Scenario> {
-        let Self { pods, workers, demand, .. } = self;
+        let Self { pods, workers, discipline, demand, .. } = self;
         let mean_ms = self.service().as_secs_f64() * 1000.0;
         let cv = self.cv.map_or(String::new(), |cv| format!(", cv = {cv}"));
         let queue = self.queue.map_or(String::new(), |q| format!("queue_capacity = {q}"));
@@ -61,6 +70,7 @@ load = {{ kind = "constant", rps = {RATE} }}
 warmup_s = 60
 [service]
 workers = {workers}
+discipline = "{discipline}"
 {queue}
 dispatch = "random"
 cpu_request_milli = 1000
@@ -77,6 +87,7 @@ demand = {{ distribution = "{demand}", mean_ms = {mean_ms}{cv} }}
 struct Figures {
     /// Seconds, of those answered.
     mean_wait: f64,
+    mean_response: f64,
     p95_wait: f64,
     p95_response: f64,
     /// A share.
@@ -88,6 +99,10 @@ type Check = (&'static str, fn(&Figures) -> f64, f64);
 
 fn mean_wait(theory: Duration) -> Check {
     ("mean wait [s]", |f| f.mean_wait, theory.as_secs_f64())
+}
+
+fn mean_response(theory: Duration) -> Check {
+    ("mean response [s]", |f| f.mean_response, theory.as_secs_f64())
 }
 
 fn p95_wait(theory: Duration) -> Check {
@@ -131,6 +146,7 @@ fn replicate(scenario: &Arc<Scenario>, seed: u64, length: Duration) -> Figures {
         if end.is_some() {
             return Figures {
                 mean_wait: sum / waits.len() as f64,
+                mean_response: responses.iter().copied().map(f64::from).sum::<f64>() / responses.len() as f64,
                 p95_wait: p95(&mut waits),
                 p95_response: p95(&mut responses),
                 refused: refused as f64 / arrived as f64,
@@ -220,12 +236,36 @@ fn configurations() -> Vec<(String, Station, Vec<Check>)> {
         let theory = erlang_b(workers, busy * f64::from(workers));
         all.push((format!("M/{demand}/{workers}/{workers} at {busy}"), station, vec![refused(theory)]));
     }
+    all.extend(processor_sharing());
     // Pods with queues of their own, requests spread at random: a Poisson stream split stays Poisson.
     for (pods, workers, busy) in [(4, 1, 0.7), (10, 2, 0.6)] {
         let station = Station { pods, workers, busy, length_s: 1200, ..MM };
         let theory = mmc_mean_wait(workers, station.service(), busy);
         all.push((format!("{pods} x M/M/{workers} at {busy}"), station, vec![mean_wait(theory)]));
     }
+    all
+}
+
+/// The mean response of M/G/1-PS depends on the mean demand alone (Kleinrock 1967); with c workers and exponential
+/// demand the number in system, and by Little's law the mean response, is that of M/M/c first come, first served.
+fn processor_sharing() -> Vec<(String, Station, Vec<Check>)> {
+    let sharing = Station { discipline: "processor-sharing", ..MM };
+    let mut all = Vec::new();
+    for (demand, cv, busy, length_s) in [
+        ("exponential", None, 0.5, 600),
+        ("exponential", None, 0.8, 2400),
+        ("deterministic", None, 0.8, 1800),
+        ("lognormal", Some(1.5), 0.7, 2400),
+        ("gamma", Some(2.0), 0.5, 1200),
+    ] {
+        let station = Station { demand, cv, busy, length_s, ..sharing };
+        let theory = station.service().div_f64(1.0 - busy);
+        let cv = cv.map_or(String::new(), |cv| format!(" cv {cv}"));
+        all.push((format!("M/G/1-PS {demand}{cv} at {busy}"), station, vec![mean_response(theory)]));
+    }
+    let station = Station { workers: 4, busy: 0.8, length_s: 1800, ..sharing };
+    let theory = station.service() + mmc_mean_wait(4, station.service(), 0.8);
+    all.push(("M/M/4-PS at 0.8".to_owned(), station, vec![mean_response(theory)]));
     all
 }
 
