@@ -1,5 +1,5 @@
 //! How fast the simulator is, on one core unless said otherwise. `limit/kiefer_wolfowitz` is a loop that does
-//! nothing but queue: figures mean the same on any machine as shares of it,.
+//! nothing but queue: figures mean the same on any machine as shares of it.
 
 use autoscale_core::environment::Environment;
 use autoscale_core::policy::{Cadence, Decision, Reason};

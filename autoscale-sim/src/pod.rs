@@ -8,7 +8,7 @@ use crate::probe::{Exporter, Kubelet};
 use crate::request::{Attempt, Fate, Request, RequestEnd};
 use crate::scenario::{Discipline, FailuresConfig, ScenarioConfig, SlowStartConfig, StartupConfig};
 use autoscale_core::seed::{Seed, Stream};
-pub(crate) use fifo::Fifo;
+pub(crate) use fifo::{Fifo, Service};
 use rand::RngExt;
 use sharing::Sharing;
 use std::collections::VecDeque;
@@ -178,6 +178,11 @@ impl Server {
             Discipline::ProcessorSharing => Self::Sharing(Sharing::new(model)),
         }
     }
+}
+
+/// The whole part of a time ahead in seconds; a cast to 32 bits is the fast one.
+fn whole(seconds: f64) -> usize {
+    seconds as u32 as usize
 }
 
 /// One pod.
@@ -437,7 +442,7 @@ impl Pod {
 
     /// The second that begins `ahead` whole seconds after the current one.
     fn second(&mut self, ahead: f64) -> &mut Second {
-        let index = ahead as usize;
+        let index = whole(ahead);
         if self.ahead.len() <= index {
             self.ahead.resize_with(index + 1, Second::default);
         }
@@ -446,10 +451,9 @@ impl Pod {
 
     /// Spreads `cpu` evenly over `from..to`, seconds after the start of the current one.
     fn use_cpu(&mut self, from: f64, to: f64, cpu: f64) {
-        let (first, last) = (from as usize, to as usize);
-        self.second(to);
+        let (first, last) = (whole(from), whole(to));
+        self.second(to).cpu += if first == last { cpu } else { 0.0 };
         if first == last {
-            self.ahead[first].cpu += cpu;
             return;
         }
         let per_second = cpu / (to - from);

@@ -94,7 +94,8 @@ impl Exporter {
     /// A request was answered after `seconds` in the pod.
     pub(crate) fn answered(&mut self, seconds: f64) {
         let counters = &mut self.counters;
-        let bucket = counters.bounds.iter().take_while(|&&bound| bound < seconds).count();
+        // Comparing with all is faster than a search among so few.
+        let bucket: usize = counters.bounds.iter().map(|&bound| usize::from(bound < seconds)).sum();
         counters.answered[bucket] += 1;
         counters.answered_s += seconds;
     }
