@@ -4,17 +4,19 @@
 use crate::scenario::Scenario;
 use autoscale_core::seed::Seed;
 use autoscale_core::units::{Replicas, Utilization};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Replicas for each control interval of the episode with this seed: enough that the highest load between
 /// now and the time when a pod ordered at the next decision would surely be ready keeps ready pods at most
 /// `busy` of their capacity. Scaling down is at once.
 pub fn clairvoyant_schedule(
-    scenario: &Scenario,
+    scenario: &Arc<Scenario>,
     seed: Seed,
     length: Duration,
     busy: Utilization,
 ) -> Vec<Replicas> {
+    let scenario = scenario.episode(seed);
     let path = scenario.load_path(seed, length.as_secs() as u32);
     let rates = &path[scenario.config().episode.warmup_s as usize..];
     let interval = scenario.control_interval().as_secs() as usize;

@@ -8,7 +8,7 @@ use crate::probe::{Exporter, Kubelet};
 use crate::request::{Attempt, Fate, Request, RequestEnd};
 use crate::scenario::{Discipline, FailuresConfig, ScenarioConfig, SlowStartConfig, StartupConfig};
 use autoscale_core::seed::{Seed, Stream};
-pub(crate) use fifo::{Fifo, Service};
+pub(crate) use fifo::Fifo;
 use rand::RngExt;
 use sharing::Sharing;
 use std::collections::VecDeque;

@@ -2,11 +2,14 @@
 
 mod lifecycle;
 mod metrics;
+mod preset;
 mod service;
+mod vary;
 
 pub use lifecycle::{FailuresConfig, NodesConfig, StartupConfig, TerminationConfig};
 pub use metrics::MetricsConfig;
 pub use service::{Discipline, Dispatch, RetriesConfig, ServiceConfig, SlowStartConfig};
+pub use vary::Variation;
 
 use crate::arrivals::{LoadConfig, NoiseConfig};
 use crate::load::{Load, TraceConfig, TraceLoadError, Windows};
@@ -19,8 +22,10 @@ use autoscale_core::units::{Milli, RequestRate};
 use autoscale_core::validate::{ConfigError, Validate, count_in_range, in_range};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
+use vary::Vary;
 
 /// A scenario file that cannot be used.
 #[derive(Debug, Error)]
@@ -101,6 +106,9 @@ pub struct ScenarioConfig {
     /// Over-dispersion of a generated load; none by default.
     #[serde(default)]
     pub noise: NoiseConfig,
+    /// Constants that each episode draws anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vary: Vec<Variation>,
 }
 
 /// Lengths of episodes and of their parts, in whole seconds.
@@ -146,6 +154,9 @@ pub struct Scenario {
     limits: ScalingLimits,
     demand: Demand,
     load: Load,
+    vary: Option<Vary>,
+    /// Where relative paths start.
+    folder: Arc<Path>,
     /// Whose part of a split trace episodes come from; all of it when absent.
     branch: Option<Branch>,
 }
@@ -171,6 +182,19 @@ impl ScenarioConfig {
         };
         let deserializer =
             toml::Deserializer::parse(text).map_err(|e| syntax("TOML".to_owned(), e.to_string()))?;
+        let table: Result<toml::Table, _> = text.parse();
+        if let Ok(mut table) = table
+            && let Some(preset) = table.remove("preset")
+        {
+            if !preset.as_str().is_some_and(|name| preset::apply(name, &mut table)) {
+                return Err(syntax(
+                    "preset".to_owned(),
+                    format!("{preset}; expected one of {}", preset::names()),
+                ));
+            }
+            return serde_path_to_error::deserialize(table)
+                .map_err(|e| syntax(e.path().to_string(), e.inner().to_string()));
+        }
         serde_path_to_error::deserialize(deserializer)
             .map_err(|e| syntax(e.path().to_string(), e.inner().to_string()))
     }
@@ -182,12 +206,9 @@ impl ScenarioConfig {
     /// Names origin, field, value and allowed range, or file and line of a bad trace.
     pub fn check(self, origin: &str, folder: &Path) -> Result<Scenario, ScenarioError> {
         let value = |source| ScenarioError::Value { origin: origin.to_owned(), source };
-        let (limits, demand) = self.check_values(folder).map_err(value)?;
+        let (limits, demand) = self.check_all(folder).map_err(value)?;
         let load = match (&self.load, &self.trace) {
-            (Some(load), None) => {
-                load.check().map_err(|e| value(e.within("load")))?;
-                Load::Generated(load.clone())
-            }
+            (Some(load), None) => Load::Generated(load.clone()),
             (None, Some(trace)) => {
                 let window = |length: u32| u64::from(length) + u64::from(self.episode.warmup_s);
                 let windows = Windows {
@@ -202,10 +223,11 @@ impl ScenarioConfig {
                 return Err(value(ConfigError::new("trace", "present", "either a [load] or a [trace]")));
             }
         };
-        Ok(Scenario { config: self, limits, demand, load, branch: None })
+        let vary = Vary::new(&self, |config| config.check_all(folder).map(|_| ())).map_err(value)?;
+        Ok(Scenario { config: self, limits, demand, load, vary, folder: folder.into(), branch: None })
     }
 
-    fn check_values(&self, folder: &Path) -> Result<(ScalingLimits, Demand), ConfigError> {
+    fn check_all(&self, folder: &Path) -> Result<(ScalingLimits, Demand), ConfigError> {
         let name_ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if self.name.is_empty() || self.name.len() > 60 || !self.name.chars().all(name_ok) {
             let expected = "1 to 60 lower-case letters, digits and hyphens";
@@ -224,6 +246,9 @@ impl ScenarioConfig {
             nodes.check(self.service.cpu_request_milli).map_err(|e| e.within("nodes"))?;
         }
         self.metrics.check().map_err(|e| e.within("metrics"))?;
+        if let Some(load) = &self.load {
+            load.check().map_err(|e| e.within("load"))?;
+        }
         self.noise.check().map_err(|e| e.within("noise"))?;
         Ok((limits, demand))
     }
@@ -283,6 +308,13 @@ impl Scenario {
     #[must_use]
     pub fn on(&self, branch: Branch) -> Self {
         Self { branch: Some(branch), ..self.clone() }
+    }
+
+    /// The same with another configuration of the same load source.
+    fn with_config(&self, config: ScenarioConfig) -> Result<Self, ConfigError> {
+        let (limits, demand) = config.check_all(&self.folder)?;
+        let load = config.load.clone().map_or_else(|| self.load.clone(), Load::Generated);
+        Ok(Self { config, limits, demand, load, vary: None, ..self.clone() })
     }
 
     /// The trace whose windows are its load, if it is not generated.

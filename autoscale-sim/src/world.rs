@@ -38,7 +38,10 @@ const CONTAINER: &str = "app";
 /// A simulated service under a scaling policy.
 #[derive(Clone, Debug)]
 pub struct World {
+    /// What it was made of.
     scenario: Arc<Scenario>,
+    /// What holds in this episode.
+    episode: Arc<Scenario>,
     containers: Arc<[ContainerSpec]>,
     container: Arc<str>,
     length: u32,
@@ -77,16 +80,11 @@ impl World {
     pub fn new(scenario: Arc<Scenario>, length: Duration) -> Self {
         let config = scenario.config();
         let container: Arc<str> = CONTAINER.into();
-        let requests = ResourceList {
-            cpu: Some(scenario.cpu_request()),
-            memory: Some(Milli::from_units_ceil(mib(config.service.memory_mib))),
-        };
-        let spec = ContainerSpec { name: Arc::clone(&container), kind: ContainerKind::Main, requests };
         let interval = config.episode.control_interval_s;
         let length = (length.as_secs() as u32).div_ceil(interval).max(1) * interval;
         let seed = Seed::root(0);
         let mut world = Self {
-            containers: Arc::new([spec]),
+            containers: containers(&scenario, &container),
             container,
             length,
             seed,
@@ -110,6 +108,7 @@ impl World {
             books: Books::new(f64::from(config.episode.warmup_s), scenario.slo()),
             terms: RewardTerms::default(),
             record: empty_record(&scenario, seed),
+            episode: Arc::clone(&scenario),
             scenario,
         };
         world.reset(seed, Cadence::every(Duration::from_secs(u64::from(interval))));
@@ -134,7 +133,7 @@ impl World {
         self.books.clear_log();
     }
 
-    /// The scenario that it simulates.
+    /// The scenario that it simulates, as written; an episode's own constants may vary.
     pub fn scenario(&self) -> &Arc<Scenario> {
         &self.scenario
     }
@@ -150,11 +149,11 @@ impl World {
     }
 
     fn warmup(&self) -> u32 {
-        self.scenario.config().episode.warmup_s
+        self.episode.config().episode.warmup_s
     }
 
     fn interval(&self) -> u32 {
-        self.scenario.config().episode.control_interval_s
+        self.episode.config().episode.control_interval_s
     }
 
     fn timestamp(&self, clock: f64) -> Timestamp {
@@ -179,7 +178,7 @@ impl World {
             let request = Request {
                 ordinal: self.books.ledger.arrived,
                 first: now,
-                demand: self.scenario.demand().draw(&mut self.demands),
+                demand: self.episode.demand().draw(&mut self.demands),
                 attempt: 1,
             };
             self.books.arrived(now);
@@ -285,7 +284,7 @@ impl World {
 
     /// Kubelets sample, metrics-server reads, Prometheus scrapes.
     fn measure(&mut self) {
-        let service = &self.scenario.config().service;
+        let service = &self.episode.config().service;
         let (clock, now) = (u64::from(self.clock), f64::from(self.clock));
         let model = *self.fleet.model();
         for pod in self.fleet.pods_mut() {
@@ -347,7 +346,7 @@ impl World {
     /// Works out what becomes of the requests in the system at the end of the episode when nothing else
     /// arrives, until the drain ends.
     fn settle(&mut self) {
-        let end = f64::from(self.clock + self.scenario.config().episode.drain_s);
+        let end = f64::from(self.clock + self.episode.config().episode.drain_s);
         let model = *self.fleet.model();
         let Self { fleet, books, clients, .. } = self;
         for pod in fleet.pods() {
@@ -420,7 +419,8 @@ impl World {
 
 impl Environment for World {
     fn reset(&mut self, seed: Seed, cadence: Cadence) {
-        let scenario = Arc::clone(&self.scenario);
+        self.episode = self.scenario.episode(seed);
+        let scenario = Arc::clone(&self.episode);
         let config = scenario.config();
         self.seed = seed;
         self.period = (cadence.period.as_secs_f64().round() as u32).max(1);
@@ -438,6 +438,7 @@ impl Environment for World {
         self.books.begin_anew();
         self.terms = RewardTerms::default();
         self.record = empty_record(&scenario, seed);
+        self.containers = containers(&scenario, &self.container);
 
         let first_minute = &self.rates[..self.rates.len().min(60)];
         let load = first_minute.iter().sum::<f64>() / first_minute.len() as f64;
@@ -461,7 +462,7 @@ impl Environment for World {
             pods: &self.samples,
             series: &[],
             history: &self.history,
-            limits: self.scenario.limits(),
+            limits: self.episode.limits(),
         }
     }
 
@@ -469,7 +470,7 @@ impl Environment for World {
         if self.over() {
             return Err(EpisodeOver);
         }
-        let Granted { replicas, bound } = self.scenario.limits().grant(self.spec, decision.target);
+        let Granted { replicas, bound } = self.episode.limits().grant(self.spec, decision.target);
         if replicas != self.spec {
             self.terms.churn += replicas.abs_diff(self.spec);
             let at = self.timestamp(f64::from(self.clock));
@@ -488,6 +489,15 @@ impl Environment for World {
     fn record(&self) -> &EpisodeRecord {
         &self.record
     }
+}
+
+/// What the pods' specification says of their containers.
+fn containers(scenario: &Scenario, name: &Arc<str>) -> Arc<[ContainerSpec]> {
+    let requests = ResourceList {
+        cpu: Some(scenario.cpu_request()),
+        memory: Some(Milli::from_units_ceil(mib(scenario.config().service.memory_mib))),
+    };
+    Arc::new([ContainerSpec { name: Arc::clone(name), kind: ContainerKind::Main, requests }])
 }
 
 fn mib(mebibytes: f64) -> f64 {

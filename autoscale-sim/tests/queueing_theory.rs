@@ -258,7 +258,7 @@ fn processor_sharing() -> Vec<(String, Station, Vec<Check>)> {
         ("lognormal", Some(1.5), 0.7, 2400),
         ("gamma", Some(2.0), 0.5, 1200),
     ] {
-        let station = Station { demand, cv, busy, length_s, ..sharing };
+        let station = Station { busy, demand, cv, length_s, ..sharing };
         let theory = station.service().div_f64(1.0 - busy);
         let cv = cv.map_or(String::new(), |cv| format!(" cv {cv}"));
         all.push((format!("M/G/1-PS {demand}{cv} at {busy}"), station, vec![mean_response(theory)]));
