@@ -4,14 +4,13 @@
 use crate::scenario::Scenario;
 use autoscale_core::seed::Seed;
 use autoscale_core::units::{Replicas, Utilization};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Replicas for each control interval of the episode with this seed: enough that the highest load between
 /// now and the time when a pod ordered at the next decision would surely be ready keeps ready pods at most
 /// `busy` of their capacity. Scaling down is at once.
 pub fn clairvoyant_schedule(
-    scenario: &Arc<Scenario>,
+    scenario: &Scenario,
     seed: Seed,
     length: Duration,
     busy: Utilization,

@@ -27,6 +27,7 @@ use autoscale_core::sample::{
 };
 use autoscale_core::seed::{Seed, Stream};
 use autoscale_core::units::{Milli, Replicas, RequestRate, Timestamp};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -419,7 +420,10 @@ impl World {
 
 impl Environment for World {
     fn reset(&mut self, seed: Seed, cadence: Cadence) {
-        self.episode = self.scenario.episode(seed);
+        self.episode = match self.scenario.episode(seed) {
+            Cow::Borrowed(_) => Arc::clone(&self.scenario),
+            Cow::Owned(drawn) => Arc::new(drawn),
+        };
         let scenario = Arc::clone(&self.episode);
         let config = scenario.config();
         self.seed = seed;

@@ -5,7 +5,7 @@ use autoscale_core::seed::{Seed, Stream};
 use autoscale_core::validate::{ConfigError, in_range};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::borrow::Cow;
 use toml::{Table, Value};
 
 /// Parts of a scenario whose constants may vary: the world. What is asked of a policy stays.
@@ -143,11 +143,12 @@ fn set(table: &mut Table, path: &[String], value: f64) -> Option<()> {
 
 impl Scenario {
     /// The scenario of the episode with this seed: itself, unless constants vary.
-    #[must_use]
-    pub fn episode(self: &Arc<Self>, seed: Seed) -> Arc<Self> {
-        let Some(vary) = &self.vary else { return Arc::clone(self) };
-        let drawn = vary.draw(seed, |config| self.with_config(config.clone()).is_ok());
-        drawn.and_then(|config| self.with_config(config).ok()).map_or_else(|| Arc::clone(self), Arc::new)
+    pub fn episode(&self, seed: Seed) -> Cow<'_, Self> {
+        let drawn = self.vary.as_ref().and_then(|vary| {
+            let config = vary.draw(seed, |config| self.with_config(config.clone()).is_ok())?;
+            self.with_config(config).ok()
+        });
+        drawn.map_or(Cow::Borrowed(self), Cow::Owned)
     }
 }
 
@@ -177,10 +178,10 @@ demand = {{ distribution = "exponential", mean_ms = 50 }}
         let text = "[[vary]]\nfield = \"startup.ready_median_s\"\nlog_uniform = [10.0, 120.0]\n\
                     [[vary]]\nfield = \"service.workers\"\nuniform = [1, 4]\n\
                     [[vary]]\nfield = \"load.rps\"\nchoice = [10, 30]\n";
-        let scenario = Arc::new(scenario(text).unwrap());
+        let scenario = scenario(text).unwrap();
         let drawn: Vec<_> = (0..400).map(|k| scenario.episode(Seed::root(k))).collect();
         assert_eq!(drawn[7].config(), scenario.episode(Seed::root(7)).config());
-        let ready = |s: &Arc<Scenario>| s.config().startup.ready_median_s;
+        let ready = |s: &Scenario| s.config().startup.ready_median_s;
         assert!(drawn.iter().all(|s| (10.0..=120.0).contains(&ready(s))));
         // Half of the draws lie below the geometric mean.
         let low = drawn.iter().filter(|s| ready(s) < 1200f64.sqrt()).count();
