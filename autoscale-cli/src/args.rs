@@ -1,5 +1,7 @@
 //! The command line, as close to the flags as can be.
 
+pub(crate) mod trace;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -8,7 +10,8 @@ const EXAMPLES: &str = "Examples:
   autoscale train --trace requests.csv --target-mean-rps 300
   autoscale train --resume runs/20260101-120000-ppo-match-day
   autoscale evaluate --model latest --scenario bursts
-  autoscale scenario show match-day > mine.toml";
+  autoscale scenario show match-day > mine.toml
+  autoscale trace import access.log.gz --out requests.csv";
 
 /// Learn how many pods a service should run, and compare with the Horizontal Pod Autoscaler.
 #[derive(Debug, Parser)]
@@ -26,6 +29,8 @@ pub(crate) enum Command {
     Evaluate(EvaluateArgs),
     /// List, show or check scenarios.
     Scenario(ScenarioArgs),
+    /// Make a trace from logs, describe one, or fit a scenario to it.
+    Trace(trace::TraceArgs),
 }
 
 /// The world to train or evaluate in.

@@ -1,6 +1,7 @@
 //! Request traces: CSV `time_s,rps` with a constant step.
 
 pub mod describe;
+pub mod fit;
 
 #[cfg(feature = "import")]
 pub mod import;

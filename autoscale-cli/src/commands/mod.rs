@@ -2,4 +2,5 @@
 
 pub(crate) mod evaluate;
 pub(crate) mod scenario;
+pub(crate) mod trace;
 pub(crate) mod train;

@@ -8,6 +8,7 @@ use rand_distr::{Distribution, Exp1, StandardNormal};
 use serde::{Deserialize, Serialize};
 
 const HOURS: usize = 24;
+const QUARTER_S: f64 = 900.0;
 
 /// A product of five parts: the mean, the hour of the day, a level that varies from day to day, a level
 /// that drifts within the day, and spikes. Each has a mean of 1 but the first, so that they can be changed
@@ -24,7 +25,8 @@ pub struct Fitted {
     pub day_sd: f64,
     /// Correlation of that logarithm from one day to the next, 0 to 0.99.
     pub day_correlation: f64,
-    /// Standard deviation of the logarithm of the drifting level, 0 to 2: an Ornstein-Uhlenbeck process.
+    /// Standard deviation of the logarithm of the drifting level, 0 to 2: an Ornstein-Uhlenbeck process at
+    /// every quarter of an hour, on straight lines in between.
     pub drift_sd: f64,
     /// Time in which the drift's correlation falls to 1/e, 60 to 1,000,000 s.
     pub drift_time_s: f64,
@@ -70,55 +72,28 @@ impl Fitted {
     pub(super) fn rates(&self, seed: Seed, lead: u32, length: u32) -> Vec<f64> {
         let start = seed.child("hour").stream().random::<f64>() * DAY_S;
         let seconds = lead + length;
-        let days = self.day_levels(&mut seed.child("days").stream(), start + f64::from(seconds));
+        let last_day = (start + f64::from(seconds)) / DAY_S;
+        let days = chain(&mut seed.child("days").stream(), self.day_correlation, last_day);
         let spikes = self.spikes(&mut seed.child("spikes").stream(), seconds);
-        let mut drift_stream = seed.child("drift").stream();
-        let keep = (-60.0 / self.drift_time_s).exp();
-        let mut x: f64 = StandardNormal.sample(&mut drift_stream);
-        let mut drift = 1.0;
+        let keep = (-QUARTER_S / self.drift_time_s).exp();
+        let drifts = chain(&mut seed.child("drift").stream(), keep, f64::from(seconds) / QUARTER_S);
         let hours: f64 = self.hourly_factors.iter().sum::<f64>() / HOURS as f64;
         let base = self.mean_rps / hours / (1.0 + self.mean_spike());
-        let mut rates = Vec::with_capacity(seconds as usize);
-        for (s, spike) in (0..seconds).zip(spikes) {
-            if s % 60 == 0 {
-                drift = (self.drift_sd * x - self.drift_sd.powi(2) / 2.0).exp();
-                let innovation: f64 = StandardNormal.sample(&mut drift_stream);
-                x = keep * x + (1.0 - keep * keep).sqrt() * innovation;
-            }
-            let t = start + f64::from(s);
-            rates.push(base * self.hour(t) * self.day(t, &days) * drift * (1.0 + spike));
-        }
-        rates
+        (0..seconds)
+            .zip(spikes)
+            .map(|(s, spike)| {
+                let t = start + f64::from(s);
+                let day = factor(t / DAY_S, &days, self.day_sd, self.day_correlation);
+                let drift = factor(f64::from(s) / QUARTER_S, &drifts, self.drift_sd, keep);
+                base * self.hour(t) * day * drift * (1.0 + spike)
+            })
+            .collect()
     }
 
     fn hour(&self, t: f64) -> f64 {
         let (k, share) = between(t / 3600.0);
         let at = |k: i64| self.hourly_factors[k.rem_euclid(HOURS as i64) as usize];
         at(k) + (at(k + 1) - at(k)) * share
-    }
-
-    /// Standard normal levels of the days that are touched until `end` and of one before and after.
-    fn day_levels(&self, stream: &mut Stream, end: f64) -> Vec<f64> {
-        let innovation = (1.0 - self.day_correlation * self.day_correlation).sqrt();
-        let mut level: f64 = StandardNormal.sample(stream);
-        (0..(end / DAY_S) as usize + 3)
-            .map(|_| {
-                let normal: f64 = StandardNormal.sample(stream);
-                let next = self.day_correlation * level + innovation * normal;
-                std::mem::replace(&mut level, next)
-            })
-            .collect()
-    }
-
-    /// Factor of the day's level: lognormal with a mean of 1, between the middles of two days on a straight
-    /// line in the logarithm.
-    fn day(&self, t: f64, levels: &[f64]) -> f64 {
-        let (k, share) = between(t / DAY_S);
-        let (before, after) = (levels[(k + 1) as usize], levels[(k + 2) as usize]);
-        let level = before + (after - before) * share;
-        let variance =
-            share * share + (1.0 - share).powi(2) + 2.0 * share * (1.0 - share) * self.day_correlation;
-        (self.day_sd * level - self.day_sd * self.day_sd * variance / 2.0).exp()
     }
 
     /// What spikes add in each second, as a multiple of the load without them.
@@ -171,6 +146,29 @@ impl Fitted {
     }
 }
 
+/// Standard normal numbers with `correlation` from one to the next, for the units of time that are touched
+/// until `end` and for one before and after.
+fn chain(stream: &mut Stream, correlation: f64, end: f64) -> Vec<f64> {
+    let innovation = (1.0 - correlation * correlation).sqrt();
+    let mut x: f64 = StandardNormal.sample(stream);
+    (0..end as usize + 3)
+        .map(|_| {
+            let normal: f64 = StandardNormal.sample(stream);
+            let next = correlation * x + innovation * normal;
+            std::mem::replace(&mut x, next)
+        })
+        .collect()
+}
+
+/// A lognormal factor with a mean of 1 at any time: the logarithm goes on straight lines from the middle of
+/// one unit of time to that of the next.
+fn factor(t: f64, chain: &[f64], sd: f64, correlation: f64) -> f64 {
+    let (k, share) = between(t);
+    let (before, after) = (chain[(k + 1) as usize], chain[(k + 2) as usize]);
+    let variance = share * share + (1.0 - share).powi(2) + 2.0 * share * (1.0 - share) * correlation;
+    (sd * (before + (after - before) * share) - sd * sd * variance / 2.0).exp()
+}
+
 /// The unit whose middle is the last before `t`, and how far `t` is from there to the next middle.
 fn between(t: f64) -> (i64, f64) {
     let shifted = t - 0.5;
@@ -219,8 +217,7 @@ mod tests {
             Fitted { spikes_per_day: 4.0, spike_high: 1.0, ..still() },
         ] {
             part.check().unwrap();
-            let means: Vec<f64> =
-                (0..200).map(|k| mean(&part.rates(Seed::root(k), 600, 40_000))).collect();
+            let means: Vec<f64> = (0..200).map(|k| mean(&part.rates(Seed::root(k), 600, 40_000))).collect();
             let grand = mean(&means);
             let variance = means.iter().map(|m| (m - grand).powi(2)).sum::<f64>() / 199.0;
             let error = 4.0 * (variance / 200.0).sqrt();
@@ -235,7 +232,9 @@ mod tests {
         let spikes = config.spikes(&mut Seed::root(3).stream(), 200_000);
         // A lone one: height 1 after a rise of 60 s, 1/e of it 600 s later.
         let peak = (1000..199_000)
-            .find(|&s| (0.98..=1.0).contains(&spikes[s]) && spikes[s - 62] == 0.0 && spikes[s] > spikes[s + 1])
+            .find(|&s| {
+                (0.98..=1.0).contains(&spikes[s]) && spikes[s - 62] == 0.0 && spikes[s] > spikes[s + 1]
+            })
             .expect("a spike that no other overlaps");
         assert!((spikes[peak - 30] / spikes[peak] - 0.5).abs() < 0.02);
         assert!((spikes[peak + 600] / spikes[peak] - (-1.0f64).exp()).abs() < 0.01);

@@ -183,7 +183,12 @@ impl Description {
         rows.extend([
             row("day_correlation", "", self.day_correlation, "with the same minute a day later"),
             row("week_correlation", "", self.week_correlation, "with the same minute a week later"),
-            row("profile_share", "", self.profile_share, "of hourly variance that the hour explains; 0: none"),
+            row(
+                "profile_share",
+                "",
+                self.profile_share,
+                "of hourly variance that the hour explains; 0: none",
+            ),
         ]);
         rows
     }

@@ -402,7 +402,9 @@ impl Log {
 
     fn skipped(&self) -> Vec<Skipped> {
         let skipped = self.skipped.iter();
-        skipped.map(|(&reason, (count, first))| Skipped { reason, count: *count, first: first.clone() }).collect()
+        skipped
+            .map(|(&reason, (count, first))| Skipped { reason, count: *count, first: first.clone() })
+            .collect()
     }
 }
 

@@ -72,7 +72,9 @@ impl Samples {
                 let place = || format!("data.result[{k}].values[{j}]");
                 let value: f64 = match text.parse() {
                     Ok(value) => value,
-                    Err(_) => return Err(source.malformed(place(), "value", format!("{text:?}"), "a number")),
+                    Err(_) => {
+                        return Err(source.malformed(place(), "value", format!("{text:?}"), "a number"));
+                    }
                 };
                 if !value.is_finite() {
                     log.skip("sample that is NaN or infinite", || {
@@ -120,7 +122,11 @@ impl Samples {
         };
         let times: Vec<i64> = self.0.keys().copied().collect();
         let Some(step) = times.windows(2).map(|w| w[1] - w[0]).min() else {
-            return Err(malformed(begin, "one sample".into(), "at least two, so that the step is known".into()));
+            return Err(malformed(
+                begin,
+                "one sample".into(),
+                "at least two, so that the step is known".into(),
+            ));
         };
         if let Some(&odd) = times.iter().find(|&t| (t - begin) % step != 0) {
             let expected = format!(

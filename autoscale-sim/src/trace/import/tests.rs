@@ -50,7 +50,8 @@ fn a_log_is_counted_whatever_its_zones_order_and_broken_lines() {
     let report = found.report;
     assert_eq!((report.format, report.format_by, report.read), (Format::CommonLog, FormatBy::Guess, 7));
     assert_eq!(report.begin.as_deref(), Some("2000-10-10T20:55:00Z"));
-    let left: Vec<_> = report.skipped.iter().map(|s| (s.count, s.first.rsplit(':').next().unwrap())).collect();
+    let left: Vec<_> =
+        report.skipped.iter().map(|s| (s.count, s.first.rsplit(':').next().unwrap())).collect();
     assert_eq!(left, [(1, "4"), (2, "3")], "{:?}", report.skipped);
 }
 
@@ -114,7 +115,8 @@ fn functions(each: &str) -> String {
     for minute in 1..=1440 {
         write!(text, ",{minute}").unwrap();
     }
-    let row = |count: &dyn Fn(usize) -> String| (1..=1440).map(|m| format!(",{}", count(m))).collect::<String>();
+    let row =
+        |count: &dyn Fn(usize) -> String| (1..=1440).map(|m| format!(",{}", count(m))).collect::<String>();
     write!(text, "\na,b,c,http{}", row(&|_| each.to_owned())).unwrap();
     write!(text, "\na,b,d,timer{}\n", row(&|m| u8::from(m == 1).to_string())).unwrap();
     text
