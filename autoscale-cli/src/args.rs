@@ -1,5 +1,7 @@
 //! The command line, as close to the flags as can be.
 
+pub(crate) mod trace;
+
 use crate::policy_spec::PolicySpec;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -10,7 +12,9 @@ const EXAMPLES: &str = "Examples:
   autoscale train --resume runs/20260101-120000-ppo-match-day
   autoscale evaluate --model latest --scenario bursts
   autoscale simulate --scenario bursts --policy hpa
-  autoscale scenario show match-day > mine.toml";
+  autoscale scenario show match-day > mine.toml
+
+  autoscale trace import access.log.gz --out requests.csv";
 
 /// Learn how many pods a service should run, and compare with the Horizontal Pod Autoscaler.
 #[derive(Debug, Parser)]
@@ -30,6 +34,8 @@ pub(crate) enum Command {
     Simulate(SimulateArgs),
     /// List, show or check scenarios.
     Scenario(ScenarioArgs),
+    /// Make a trace from logs, describe one, or fit a scenario to it.
+    Trace(trace::TraceArgs),
 }
 
 /// The world to train or evaluate in.

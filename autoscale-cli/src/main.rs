@@ -1,4 +1,4 @@
-//! `autoscale`: train a scaling policy, compare it with the Horizontal Pod Autoscaler, look at scenarios.
+//! `autoscale`: train a scaling policy, compare it with the Horizontal Pod Autoscaler, look at scenarios and traces.
 
 mod arena;
 mod args;
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         args::Command::Evaluate(args) => commands::evaluate::run(&args),
         args::Command::Simulate(args) => commands::simulate::run(&args),
         args::Command::Scenario(args) => commands::scenario::run(&args),
+        args::Command::Trace(args) => commands::trace::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

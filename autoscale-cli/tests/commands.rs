@@ -184,3 +184,40 @@ fn an_episode_is_simulated_and_kept_whole() {
     assert!(refusal(folder.path(), &simulate).contains("--force"));
     assert!(refusal(folder.path(), &["simulate", "--policy", "constant:x"]).contains("whole number"));
 }
+
+#[test]
+fn a_log_becomes_a_trace_a_description_and_a_scenario() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = |k: u32| {
+        let (hour, minute) = (k / 3600, k / 60 % 60);
+        format!("h - - [10/Oct/2000:{hour:02}:{minute:02}:{:02} +0200] \"GET / HTTP/1.0\" 200 1\n", k % 60)
+    };
+    let log: String = (0..7200).step_by(3).map(line).collect();
+    fs::write(folder.path().join("access.log"), format!("broken\n{log}")).unwrap();
+    let import = ["trace", "import", "access.log", "--out", "t.csv"];
+    let output = autoscale(folder.path()).args(import).arg("--json").assert().success().get_output().clone();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["read"], &report["skipped"][0]["count"]), (&2401.into(), &1.into()));
+    let said = String::from_utf8(output.stderr).unwrap();
+    for part in ["common-log (guessed", "access.log:1", "2000-10-09T22:00:00Z", "0.3333 requests/s"] {
+        assert!(said.contains(part), "{said:?} lacks {part:?}");
+    }
+    assert!(refusal(folder.path(), &import).contains("--force"));
+    autoscale(folder.path()).args(import).args(["--force", "--quiet"]).assert().success().stderr("");
+    let bad = ["trace", "import", "access.log", "--out", "u.csv", "--format", "azure-llm"];
+    assert!(refusal(folder.path(), &bad).contains("access.log:1: header: \"broken\""));
+    assert!(!folder.path().join("u.csv").exists() && !folder.path().join("u.partial").exists());
+
+    let output = autoscale(folder.path()).args(["trace", "describe", "t.csv"]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    for part in ["mean                 0.3333 requests/s", "day_correlation           -", "needs two days"] {
+        assert!(said.contains(part), "{said} lacks {part:?}");
+    }
+
+    let fit = ["trace", "fit", "t.csv", "--out", "My Load.toml", "--target-mean-rps", "50"];
+    autoscale(folder.path()).args(fit).assert().success();
+    let text = fs::read_to_string(folder.path().join("My Load.toml")).unwrap();
+    assert!(text.contains("name = \"my-load\"") && text.contains("mean_rps = 50.0"), "{text}");
+    autoscale(folder.path()).args(["scenario", "check", "My Load.toml"]).assert().success();
+    assert!(refusal(folder.path(), &fit).contains("--force"));
+}

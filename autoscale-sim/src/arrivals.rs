@@ -1,5 +1,7 @@
 //! Load: how many requests per second are offered, second by second, and when they arrive.
 
+pub mod fitted;
+
 use crate::draw;
 use autoscale_core::seed::{Seed, Stream};
 use autoscale_core::units::RequestRate;
@@ -78,6 +80,8 @@ pub enum LoadConfig {
     },
     /// Day rhythm, match surges and sudden spikes; the episode is a window at a seeded time of a day.
     MatchDay(MatchDay),
+    /// A shape that was measured: hours, days, drift and spikes.
+    Fitted(fitted::Fitted),
 }
 
 /// A web site during a tournament: a day rhythm, surges around matches whose hours vary from day to day,
@@ -170,6 +174,7 @@ impl LoadConfig {
                 length("mean_high_s", mean_high_s)
             }
             Self::MatchDay(ref day) => day.check(),
+            Self::Fitted(ref fitted) => fitted.check(),
         }
     }
 
@@ -187,6 +192,7 @@ impl LoadConfig {
                 (low_rps * mean_low_s + high_rps * mean_high_s) / (mean_low_s + mean_high_s)
             }
             Self::MatchDay(ref day) => day.mean_rps,
+            Self::Fitted(ref fitted) => fitted.mean_rps,
         };
         RequestRate::new(mean).unwrap_or_default()
     }
@@ -235,6 +241,7 @@ impl LoadConfig {
                     .collect()
             }
             Self::MatchDay(ref day) => day.rates(&mut stream, lead, length),
+            Self::Fitted(ref fitted) => fitted.rates(seed, lead, length),
         }
     }
 }

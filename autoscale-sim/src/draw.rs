@@ -147,11 +147,48 @@ pub(crate) fn student_t(degrees_of_freedom: f64, stream: &mut impl Rng) -> f64 {
     z / (2.0 * gamma(degrees_of_freedom / 2.0, stream) / degrees_of_freedom).sqrt()
 }
 
+/// Poisson count: gaps are counted when few are expected, else transformed rejection (algorithm PTRS of Hörmann,
+/// "The transformed rejection method for generating Poisson random variables", Insurance: Mathematics and
+/// Economics 12, 1993).
+pub(crate) fn poisson(mean: f64, stream: &mut impl Rng) -> f64 {
+    if mean <= 0.0 {
+        return 0.0;
+    }
+    if mean < 10.0 {
+        let (mut count, mut at) = (0.0, exponential(stream));
+        while at < mean {
+            count += 1.0;
+            at += exponential(stream);
+        }
+        return count;
+    }
+    let b = 0.931 + 2.53 * mean.sqrt();
+    let a = -0.059 + 0.02483 * b;
+    let inverse_alpha = 1.1239 + 1.1328 / (b - 3.4);
+    let surely = 0.9277 - 3.6224 / (b - 2.0);
+    loop {
+        let u = stream.random::<f64>() - 0.5;
+        let v = positive(stream);
+        let us = 0.5 - u.abs();
+        let k = ((2.0 * a / us + b) * u + mean + 0.43).floor();
+        if us >= 0.07 && v <= surely {
+            return k;
+        }
+        if k < 0.0 || (us < 0.013 && v > us) {
+            continue;
+        }
+        let hat = libm::log(v * inverse_alpha / (a / (us * us) + b));
+        if hat <= k * libm::log(mean) - mean - libm::lgamma(k + 1.0) {
+            return k;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use autoscale_core::seed::{Seed, Stream};
-    use rand_distr::{Distribution, Exp1, Gamma, StandardNormal, StudentT};
+    use rand_distr::{Distribution, Exp1, Gamma, Poisson, StandardNormal, StudentT};
 
     const N: usize = 200_000;
 
@@ -178,6 +215,9 @@ mod tests {
             ("normal", distance(normal, StandardNormal)),
             ("gamma 0.4", distance(|s| gamma(0.4, s), Gamma::new(0.4, 1.0).unwrap())),
             ("gamma 3.7", distance(|s| gamma(3.7, s), Gamma::new(3.7, 1.0).unwrap())),
+            ("poisson 4", distance(|s| poisson(4.0, s), Poisson::new(4.0).unwrap())),
+            ("poisson 12", distance(|s| poisson(12.0, s), Poisson::new(12.0).unwrap())),
+            ("poisson 6000", distance(|s| poisson(6000.0, s), Poisson::new(6000.0).unwrap())),
             ("student 5", distance(|s| student_t(5.0, s), StudentT::new(5.0).unwrap())),
         ] {
             assert!(found < limit, "{name}: {found} against {limit}");

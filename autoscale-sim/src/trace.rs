@@ -1,5 +1,12 @@
 //! Request traces: CSV `time_s,rps` with a constant step.
 
+pub mod describe;
+pub mod fit;
+
+#[cfg(feature = "import")]
+pub mod import;
+mod write;
+
 use autoscale_core::units::RequestRate;
 use autoscale_core::validate::ConfigError;
 use serde::Serialize;

@@ -3,4 +3,5 @@
 pub(crate) mod evaluate;
 pub(crate) mod scenario;
 pub(crate) mod simulate;
+pub(crate) mod trace;
 pub(crate) mod train;
