@@ -10,6 +10,7 @@ use autoscale_core::policy::Policy;
 use autoscale_core::seed::Seed;
 use autoscale_core::validate::Validate;
 use autoscale_policies::hpa::{Hpa, HpaConfig};
+use autoscale_sim::arrivals::NoiseConfig;
 use autoscale_sim::load::TraceConfig;
 use autoscale_sim::scenario::{Scenario, ScenarioConfig};
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,8 @@ pub(crate) fn world(args: &WorldArgs) -> Result<Scenario> {
             ..TraceConfig::new(path)
         });
         config.load = None;
+        // A trace brings its own.
+        config.noise = NoiseConfig::default();
     } else if let Some(trace) = &mut config.trace {
         // The manifest must be understood from any folder.
         trace.path = std::path::absolute(folder.join(&trace.path))

@@ -35,6 +35,9 @@ pub struct TraceConfig {
     /// Averages into steps of this many seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_s: Option<f64>,
+    /// Plays it so many times as fast, 0.01 to 100; not together with `test_every_days`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_warp: Option<f64>,
     /// Splits by day, 2 to 100: the last of every so many days is for test episodes alone, the others are
     /// for training and validation. All episodes share the whole trace when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +65,7 @@ impl TraceConfig {
             from_s: None,
             to_s: None,
             step_s: None,
+            time_warp: None,
             test_every_days: None,
         }
     }
@@ -92,6 +96,12 @@ impl TraceConfig {
                 return Err(ConfigError::new("target_mean_rps", mean, "absence, since scale is given").into());
             }
         };
+        if let Some(factor) = self.time_warp {
+            if self.test_every_days.is_some() {
+                return Err(ConfigError::new("time_warp", factor, "absence, since days are split").into());
+            }
+            trace = trace.warped(factor)?;
+        }
         if let Some(days) = self.test_every_days {
             check_split(days, &trace, episodes)?;
         }
@@ -124,7 +134,31 @@ fn check_split(days: u32, trace: &Trace, episodes: Windows) -> Result<(), Config
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Load {
     Generated(LoadConfig),
-    Traced { trace: Arc<Trace>, test_every_days: Option<u32> },
+    Traced {
+        trace: Arc<Trace>,
+        test_every_days: Option<u32>,
+    },
+    /// Several at once, each with its weight.
+    Sum(Vec<(Load, f64)>),
+}
+
+/// A load on top of the scenario's own; either `load` or `trace`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Superposed {
+    /// Its rates are multiplied by this, 0 to 1,000.
+    #[serde(default = "unity")]
+    pub weight: f64,
+    /// A generated load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadConfig>,
+    /// A recorded load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceConfig>,
+}
+
+fn unity() -> f64 {
+    1.0
 }
 
 impl Load {
@@ -133,10 +167,14 @@ impl Load {
         match self {
             Self::Generated(config) => config.mean(),
             Self::Traced { trace, .. } => trace.mean(),
+            Self::Sum(loads) => {
+                let sum = loads.iter().map(|(load, weight)| load.mean().per_second() * weight).sum();
+                RequestRate::new(sum).unwrap_or_default()
+            }
         }
     }
 
-    /// Mean rate of every second from `-lead` to `length`, noise included; a trace brings its own noise.
+    /// Mean rate of every second from `-lead` to `length`, with noise on top.
     pub(crate) fn path(
         &self,
         branch: Option<Branch>,
@@ -145,16 +183,28 @@ impl Load {
         lead: u32,
         length: u32,
     ) -> Vec<f64> {
+        let mut rates = self.rates(branch, seed, lead, length);
+        noise.apply(&mut rates, seed);
+        rates
+    }
+
+    fn rates(&self, branch: Option<Branch>, seed: Seed, lead: u32, length: u32) -> Vec<f64> {
         match self {
-            Self::Generated(config) => {
-                let mut rates = config.rates(seed, lead, length);
-                noise.apply(&mut rates, seed);
-                rates
-            }
+            Self::Generated(config) => config.rates(seed, lead, length),
             Self::Traced { trace, test_every_days } => {
                 let parts = parts(trace, test_every_days.zip(branch));
                 let first = window(trace, &parts, seed, u64::from(lead + length));
                 (0..lead + length).map(|s| trace.at_second(first + u64::from(s))).collect()
+            }
+            Self::Sum(loads) => {
+                let mut sum = vec![0.0; (lead + length) as usize];
+                for (k, (load, weight)) in loads.iter().enumerate() {
+                    // The first keeps the draws that it would have alone.
+                    let seed = if k == 0 { seed } else { seed.child("superposed").nth(k as u64) };
+                    let rates = load.rates(branch, seed, lead, length);
+                    sum.iter_mut().zip(rates).for_each(|(sum, rate)| *sum += weight * rate);
+                }
+                sum
             }
         }
     }
@@ -236,6 +286,20 @@ mod tests {
     }
 
     #[test]
+    fn loads_add_up_and_a_warped_trace_runs_faster() {
+        let constant = |rps| Load::Generated(LoadConfig::Constant { rps });
+        let trace = Arc::new(hourly(5).warped(4.0).unwrap());
+        assert_eq!(trace.duration(), Duration::from_secs(5 * 900));
+        let traced = Load::Traced { trace, test_every_days: None };
+        let sum = Load::Sum(vec![(constant(10.0), 1.0), (traced, 2.0)]);
+        assert!((sum.mean().per_second() - 14.0).abs() < 1e-9);
+        let path = sum.path(None, &NoiseConfig::default(), Seed::root(1), 0, 5 * 900);
+        let expected: Vec<f64> = (0..5 * 900).map(|s| 10.0 + 2.0 * f64::from(s / 900)).collect();
+        assert_eq!(path, expected);
+        assert!(hourly(5).warped(0.0).is_err());
+    }
+
+    #[test]
     fn a_trace_is_cut_averaged_and_scaled_as_asked_or_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let rows: Vec<String> = (0..96).map(|h| format!("{},{h}", h * 3600)).collect();
@@ -259,6 +323,11 @@ mod tests {
             (TraceConfig { scale: Some(1.0), target_mean_rps: Some(3.0), ..config.clone() }, "absence"),
             (TraceConfig { target_mean_rps: Some(-3.0), ..config.clone() }, "target_mean_rps: -3"),
             (TraceConfig { from_s: Some(1e8), ..config.clone() }, "slice"),
+            (TraceConfig { time_warp: Some(0.0), ..config.clone() }, "time_warp: 0"),
+            (
+                TraceConfig { time_warp: Some(2.0), test_every_days: Some(2), ..config.clone() },
+                "time_warp: 2",
+            ),
             (TraceConfig::new("none.csv".into()), "none.csv"),
         ] {
             let message = config.load(folder.path(), windows).unwrap_err().to_string();

@@ -12,7 +12,7 @@ pub use service::{Discipline, Dispatch, RetriesConfig, ServiceConfig, SlowStartC
 pub use vary::Variation;
 
 use crate::arrivals::{LoadConfig, NoiseConfig};
-use crate::load::{Load, TraceConfig, TraceLoadError, Windows};
+use crate::load::{Load, Superposed, TraceConfig, TraceLoadError, Windows};
 use crate::service::Demand;
 use crate::trace::Trace;
 use autoscale_core::limits::{LimitsConfig, ScalingLimits};
@@ -103,7 +103,10 @@ pub struct ScenarioConfig {
     /// A recorded load; either this or `load`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceConfig>,
-    /// Over-dispersion of a generated load; none by default.
+    /// Loads on top of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub superpose: Vec<Superposed>,
+    /// Over-dispersion on top of all; none by default. A trace may have enough of its own.
     #[serde(default)]
     pub noise: NoiseConfig,
     /// Constants that each episode draws anew.
@@ -161,12 +164,17 @@ pub struct Scenario {
     branch: Option<Branch>,
 }
 
-const BUILTIN: [(&str, &str); 5] = [
+const BUILTIN: [(&str, &str); 10] = [
     ("match-day", include_str!("../scenarios/match-day.toml")),
     ("constant", include_str!("../scenarios/constant.toml")),
     ("diurnal", include_str!("../scenarios/diurnal.toml")),
     ("step", include_str!("../scenarios/step.toml")),
     ("bursts", include_str!("../scenarios/bursts.toml")),
+    ("week", include_str!("../scenarios/week.toml")),
+    ("batches", include_str!("../scenarios/batches.toml")),
+    ("ramp", include_str!("../scenarios/ramp.toml")),
+    ("flash-crowd", include_str!("../scenarios/flash-crowd.toml")),
+    ("bursty", include_str!("../scenarios/bursty.toml")),
 ];
 
 impl ScenarioConfig {
@@ -207,24 +215,36 @@ impl ScenarioConfig {
     pub fn check(self, origin: &str, folder: &Path) -> Result<Scenario, ScenarioError> {
         let value = |source| ScenarioError::Value { origin: origin.to_owned(), source };
         let (limits, demand) = self.check_all(folder).map_err(value)?;
-        let load = match (&self.load, &self.trace) {
-            (Some(load), None) => Load::Generated(load.clone()),
-            (None, Some(trace)) => {
-                let window = |length: u32| u64::from(length) + u64::from(self.episode.warmup_s);
-                let windows = Windows {
-                    training: window(self.episode.training_s),
-                    test: window(self.episode.evaluation_s),
-                };
-                let trace = trace.load(folder, windows);
-                trace.map_err(|source| ScenarioError::Trace { origin: origin.to_owned(), source })?
-            }
-            (None, None) => return Err(value(ConfigError::new("load", "absent", "a [load] or a [trace]"))),
-            (Some(_), Some(_)) => {
-                return Err(value(ConfigError::new("trace", "present", "either a [load] or a [trace]")));
-            }
+        let located = |e| match e {
+            TraceLoadError::Setting(source) => value(source),
+            source @ TraceLoadError::File(_) => ScenarioError::Trace { origin: origin.to_owned(), source },
         };
+        let load = self.read_load(folder).map_err(located)?;
         let vary = Vary::new(&self, |config| config.check_all(folder).map(|_| ())).map_err(value)?;
         Ok(Scenario { config: self, limits, demand, load, vary, folder: folder.into(), branch: None })
+    }
+
+    /// All its loads together.
+    fn read_load(&self, folder: &Path) -> Result<Load, TraceLoadError> {
+        let window = |length: u32| u64::from(length) + u64::from(self.episode.warmup_s);
+        let windows =
+            Windows { training: window(self.episode.training_s), test: window(self.episode.evaluation_s) };
+        let own = one_load(self.load.as_ref(), self.trace.as_ref(), folder, windows)?;
+        if self.superpose.is_empty() {
+            return Ok(own);
+        }
+        let mut loads = vec![(own, 1.0)];
+        for (k, other) in self.superpose.iter().enumerate() {
+            let within = |e: TraceLoadError| match e {
+                TraceLoadError::Setting(e) => e.within(&format!("superpose[{k}]")).into(),
+                file @ TraceLoadError::File(_) => file,
+            };
+            let load =
+                one_load(other.load.as_ref(), other.trace.as_ref(), folder, windows).map_err(within)?;
+            let weight = in_range("weight", other.weight, 0.0, 1000.0).map_err(|e| within(e.into()))?;
+            loads.push((load, weight));
+        }
+        Ok(Load::Sum(loads))
     }
 
     fn check_all(&self, folder: &Path) -> Result<(ScalingLimits, Demand), ConfigError> {
@@ -251,6 +271,29 @@ impl ScenarioConfig {
         }
         self.noise.check().map_err(|e| e.within("noise"))?;
         Ok((limits, demand))
+    }
+}
+
+/// Exactly one of a generated and a recorded load.
+fn one_load(
+    load: Option<&LoadConfig>,
+    trace: Option<&TraceConfig>,
+    folder: &Path,
+    windows: Windows,
+) -> Result<Load, TraceLoadError> {
+    match (load, trace) {
+        (Some(load), None) => {
+            load.check().map_err(|e| e.within("load"))?;
+            Ok(Load::Generated(load.clone()))
+        }
+        (None, Some(trace)) => trace.load(folder, windows).map_err(|e| match e {
+            TraceLoadError::Setting(e) => e.within("trace").into(),
+            file @ TraceLoadError::File(_) => file,
+        }),
+        (None, None) => Err(ConfigError::new("load", "absent", "a [load] or a [trace]").into()),
+        (Some(_), Some(_)) => {
+            Err(ConfigError::new("trace", "present", "either a [load] or a [trace]").into())
+        }
     }
 }
 
@@ -313,14 +356,22 @@ impl Scenario {
     /// The same with another configuration of the same load source.
     fn with_config(&self, config: ScenarioConfig) -> Result<Self, ConfigError> {
         let (limits, demand) = config.check_all(&self.folder)?;
-        let load = config.load.clone().map_or_else(|| self.load.clone(), Load::Generated);
+        let load = match (&config.load, &self.load) {
+            (Some(own), Load::Sum(loads)) => {
+                let mut loads = loads.clone();
+                loads[0].0 = Load::Generated(own.clone());
+                Load::Sum(loads)
+            }
+            (Some(own), _) => Load::Generated(own.clone()),
+            (None, load) => load.clone(),
+        };
         Ok(Self { config, limits, demand, load, vary: None, ..self.clone() })
     }
 
     /// The trace whose windows are its load, if it is not generated.
     pub fn trace(&self) -> Option<&Trace> {
         match &self.load {
-            Load::Generated(_) => None,
+            Load::Generated(_) | Load::Sum(_) => None,
             Load::Traced { trace, .. } => Some(trace),
         }
     }

@@ -8,7 +8,7 @@ pub mod import;
 mod write;
 
 use autoscale_core::units::RequestRate;
-use autoscale_core::validate::ConfigError;
+use autoscale_core::validate::{ConfigError, in_range};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -225,6 +225,15 @@ impl Trace {
         let width = step.as_secs_f64() / self.step.as_secs_f64();
         let mean = |k: usize| (until((k + 1) as f64 * width) - until(k as f64 * width)) / width;
         Ok(Self { step, rates: (0..count as usize).map(mean).collect() })
+    }
+
+    /// The same played `factor` times as fast, 0.01 to 100: rates stay, time shrinks.
+    ///
+    /// # Errors
+    /// When the factor is out of range.
+    pub fn warped(&self, factor: f64) -> Result<Self, ConfigError> {
+        let factor = in_range("time_warp", factor, 0.01, 100.0)?;
+        Ok(Self { step: self.step.div_f64(factor), rates: self.rates.clone() })
     }
 
     /// Mean rate during the second that begins `second` s after the start; the trace is repeated when it is

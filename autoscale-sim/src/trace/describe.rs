@@ -82,8 +82,8 @@ pub struct Description {
     pub dispersion: Figure,
     /// How minutes scatter around their level.
     pub noise: Noise,
-    /// The Allan factor at several windows: E[(n′ − n)²] / 2 E[n] for the requests n, n′ of neighbouring
-    /// windows (Allan 1966); 1 at all windows for a Poisson process.
+    /// The Allan factor at several windows: half of the mean of (n′ − n)² over the mean of n, for the requests n, n′
+    /// of neighbouring windows (Allan 1966); 1 at all windows for a Poisson process.
     pub allan: Vec<(Duration, Figure)>,
     /// Correlation of minutes with those a day later.
     pub day_correlation: Figure,

@@ -131,6 +131,7 @@ impl Fit {
             description: description.to_owned(),
             load: Some(LoadConfig::Fitted(self.load.clone())),
             trace: None,
+            superpose: Vec::new(),
             noise: self.noise,
             ..base.config().clone()
         }
