@@ -61,7 +61,7 @@ fn judge(scenario: &Arc<Scenario>, training: (u64, Duration), test: (u64, Durati
     let sum = |costs: Vec<f64>| costs.iter().sum::<f64>();
     let constant = |n| move |_| Fixed::new(Replicas::new(n), interval);
     let total = |n: &u32| sum(costs(scenario, training, Branch::Train, constant(*n)));
-    let counts = [8, 11, 14, 18, 23, 30];
+    let counts = [8, 10, 12, 15, 18, 22, 28];
     let best = counts.iter().min_by(|a, b| total(a).total_cmp(&total(b))).copied().unwrap_or(1);
 
     let hpa = Hpa::new(HpaConfig::default()).unwrap();
