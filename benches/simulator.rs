@@ -5,6 +5,7 @@ use autoscale_core::environment::Environment;
 use autoscale_core::policy::{Cadence, Decision, Reason};
 use autoscale_core::seed::Seed;
 use autoscale_core::units::{Replicas, RequestRate};
+use autoscale_sim::fluid::{FluidFlow, FluidModel, FluidStation};
 use autoscale_sim::scenario::Scenario;
 use autoscale_sim::station::Station;
 use autoscale_sim::world::World;
@@ -60,6 +61,21 @@ fn engine(c: &mut Criterion) {
     let mut running = Running::new(2000, "random", LOGNORMAL, "");
     group.throughput(Throughput::Elements(2000 * INTERVAL.as_secs()));
     group.bench_function("pods_general", |b| b.iter(|| running.hold()));
+
+    // The probabilities of a pod's queue over 15 s of a load that changes by the second, and what comes of it.
+    let model = FluidModel::new(running.world.scenario()).expect("nothing that it cannot express");
+    let mut station = FluidStation::new(&model, Replicas::new(running.replicas));
+    let mut flow = FluidFlow::new(&model);
+    let swing = |second: u64| RequestRate::new(2000.0 + 100.0 * (second % 2) as f64).expect("a rate");
+    let rates: Vec<RequestRate> = (0..INTERVAL.as_secs()).map(swing).collect();
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("fluid_interval", |b| {
+        b.iter(|| {
+            flow.clear();
+            station.advance(&model, &rates, &mut flow);
+            black_box(flow.latency(&model))
+        });
+    });
     group.finish();
 }
 

@@ -15,6 +15,7 @@ pub mod clairvoyant;
 mod clients;
 mod draw;
 mod fleet;
+pub mod fluid;
 pub mod load;
 pub mod oracle;
 mod pod;
