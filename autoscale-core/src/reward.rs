@@ -9,7 +9,7 @@ use std::ops::AddAssign;
 pub struct RewardTerms {
     /// Pod-hours paid for: every pod from creation until it is gone, starting and draining ones included.
     pub pod_hours: f64,
-    /// Requests that **arrived** in the step and were late, timed out, refused or never finished.
+    /// Requests that left in the step, late, timed out, refused or lost, or that never finished.
     pub violations: u64,
     /// Requests that arrived in the step.
     pub arrivals: u64,

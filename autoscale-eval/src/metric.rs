@@ -192,7 +192,7 @@ const METRICS: &[Entry] = &[
         name: "slo_violations",
         unit: "%",
         family: Family::SloViolations,
-        definition: "share of requests that were late, timed out, refused or never finished",
+        definition: "share of requests that were late, timed out, refused, lost or never finished",
         measure: |e| {
             let requests = e.requests();
             (requests.arrived > 0).then(|| 100.0 * requests.violations() as f64 / requests.arrived as f64)

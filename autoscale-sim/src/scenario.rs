@@ -41,22 +41,20 @@ pub enum ScenarioError {
         message: String,
     },
     /// Its trace cannot be used.
-    #[error("{origin}: trace: {source}")]
+    #[error("{origin}: trace: {error}")]
     Trace {
         /// The file or the built-in's name.
         origin: String,
         /// The trace's file and line, or the field, its value and the range.
-        #[source]
-        source: TraceLoadError,
+        error: TraceLoadError,
     },
     /// A value is out of range.
-    #[error("{origin}: {source}")]
+    #[error("{origin}: {error}")]
     Value {
         /// The file or the built-in's name.
         origin: String,
         /// The field, its value and the range.
-        #[source]
-        source: ConfigError,
+        error: ConfigError,
     },
 }
 
@@ -213,11 +211,11 @@ impl ScenarioConfig {
     /// # Errors
     /// Names origin, field, value and allowed range, or file and line of a bad trace.
     pub fn check(self, origin: &str, folder: &Path) -> Result<Scenario, ScenarioError> {
-        let value = |source| ScenarioError::Value { origin: origin.to_owned(), source };
+        let value = |error| ScenarioError::Value { origin: origin.to_owned(), error };
         let (limits, demand) = self.check_all(folder).map_err(value)?;
         let located = |e| match e {
-            TraceLoadError::Setting(source) => value(source),
-            source @ TraceLoadError::File(_) => ScenarioError::Trace { origin: origin.to_owned(), source },
+            TraceLoadError::Setting(error) => value(error),
+            error @ TraceLoadError::File(_) => ScenarioError::Trace { origin: origin.to_owned(), error },
         };
         let load = self.read_load(folder).map_err(located)?;
         let vary = Vary::new(&self, |config| config.check_all(folder).map(|_| ())).map_err(value)?;
