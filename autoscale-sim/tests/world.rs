@@ -301,3 +301,33 @@ fn cpu_use_follows_from_the_load_and_may_pass_the_request() {
         assert!((mean / expected - 1.0).abs() < 0.04, "{rps} rps: {mean} against {expected}");
     }
 }
+
+#[test]
+fn requests_in_the_system_are_rate_times_response_time() {
+    // Little's law, which knows nothing of dispatch or discipline: the mean of the ledger's snapshots is arrivals
+    // per second times the mean time in the system.
+    let text = Scenario::builtin_source("constant").unwrap();
+    for (dispatch, discipline) in
+        [("random", "fifo"), ("least-outstanding", "fifo"), ("power-of-two-choices", "processor-sharing")]
+    {
+        let text = text.replace(
+            "dispatch = \"random\"",
+            &format!("dispatch = \"{dispatch}\"\ndiscipline = \"{discipline}\""),
+        );
+        let scenario = Arc::new(Scenario::from_toml(&text, "constant").unwrap());
+        let mut world = World::new(scenario, Duration::from_secs(3600)).with_request_log();
+        world.reset(Seed::root(1), Cadence::every(Duration::from_secs(1)));
+        let (mut in_system, mut seconds) = (0, 0.0);
+        while world.step(to(9)).unwrap().end.is_none() {
+            in_system += world.ledger().in_system;
+            seconds += 1.0;
+        }
+        let of_episode = world.requests().iter().filter(|r| r.left.as_secs_f64() > 0.0);
+        let time: f64 = of_episode.map(|r| r.left.since(r.arrived).as_secs_f64()).sum();
+        let (found, law) = (in_system as f64 / seconds, time / 3600.0);
+        assert!(
+            (found / law - 1.0).abs() < 0.02,
+            "{dispatch}, {discipline}: {found} in the system, {law} by the law"
+        );
+    }
+}
