@@ -1,9 +1,9 @@
 //! What the world keeps about its requests: the ledger, and true figures for the record of the episode.
 
+use crate::episode::Truth;
 use crate::probe::summarize;
 use crate::request::{Ledger, Request, RequestEnd, RequestTrace};
 use autoscale_core::histogram::LogHistogram;
-use autoscale_core::measurement::LatencySummary;
 use autoscale_core::record::RequestCounts;
 use autoscale_core::units::Timestamp;
 use std::time::Duration;
@@ -19,17 +19,25 @@ pub(crate) struct Gathered {
 }
 
 impl Gathered {
-    /// Exact summary, and histogram, of the response times.
-    pub(crate) fn latency(&mut self) -> (Option<LatencySummary>, LogHistogram) {
+    /// What the interval was; the next one begins, and the buffer goes round.
+    pub(crate) fn close(&mut self) -> Truth {
         let mut histogram = LogHistogram::new();
         for &latency in &self.latencies {
             histogram.record_secs(f64::from(latency));
         }
-        (summarize(&mut self.latencies), histogram)
+        let truth = Truth {
+            offered: self.offered,
+            requests: self.counts,
+            latency: summarize(&mut self.latencies),
+            histogram,
+            pod_seconds: self.pod_seconds,
+            ready_seconds: self.ready_seconds,
+        };
+        self.begin_anew();
+        truth
     }
 
-    /// Begins the next interval; the buffer goes round.
-    pub(crate) fn begin_anew(&mut self) {
+    fn begin_anew(&mut self) {
         let mut latencies = std::mem::take(&mut self.latencies);
         latencies.clear();
         *self = Self { latencies, ..Self::default() };

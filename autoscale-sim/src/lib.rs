@@ -14,6 +14,7 @@ mod books;
 pub mod clairvoyant;
 mod clients;
 mod draw;
+mod episode;
 mod fleet;
 pub mod fluid;
 pub mod load;

@@ -8,7 +8,7 @@ mod kubelet;
 mod scrape;
 
 pub(crate) use kubelet::{Kubelet, MetricsServer};
-pub(crate) use scrape::{Exporter, Gauges, Prometheus};
+pub(crate) use scrape::{Aggregates, Exporter, Gauges, Prometheus};
 
 use autoscale_core::measurement::LatencySummary;
 use std::time::Duration;
