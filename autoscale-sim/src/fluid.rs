@@ -27,3 +27,42 @@ mod tests;
 pub use flow::FluidFlow;
 pub use model::FluidModel;
 pub use station::FluidStation;
+
+use crate::scenario::{Discipline, Dispatch, ScenarioConfig};
+use autoscale_core::validate::ConfigError;
+
+/// Refuses what flows cannot express.
+///
+/// # Errors
+/// Names the field.
+pub(crate) fn check(config: &ScenarioConfig) -> Result<(), ConfigError> {
+    let refuse = |field: &str, value: &dyn std::fmt::Display, expected: &str| {
+        Err(ConfigError::new(field, value, format!("{expected} in the fluid engine")))
+    };
+    let service = &config.service;
+    if service.discipline != Discipline::Fifo {
+        return refuse("service.discipline", &"processor-sharing", "fifo");
+    }
+    if !matches!(service.dispatch, Dispatch::Random | Dispatch::LeastOutstanding) {
+        return refuse("service.dispatch", &service.dispatch, "random or least-outstanding");
+    }
+    if service.retries.is_some() {
+        return refuse("service.retries", &"present", "absence");
+    }
+    if service.slow_start.is_some() {
+        return refuse("service.slow_start", &"present", "absence");
+    }
+    if config.nodes.is_some() {
+        return refuse("nodes", &"present", "absence");
+    }
+    for (field, rate) in [
+        ("failures.crashes_per_hour", config.failures.crashes_per_hour),
+        ("failures.evictions_per_hour", config.failures.evictions_per_hour),
+        ("metrics.scrape_loss", config.metrics.scrape_loss),
+    ] {
+        if rate > 0.0 {
+            return refuse(field, &rate, "0");
+        }
+    }
+    Ok(())
+}

@@ -51,12 +51,12 @@ pub(crate) struct PodModel {
     /// Service time per second of demand.
     stretch: f64,
     slow_start: Option<SlowStartConfig>,
-    startup: StartupConfig,
+    pub(crate) startup: StartupConfig,
     failures: FailuresConfig,
     /// Cores in use while the application starts.
-    startup_cpu: f64,
+    pub(crate) startup_cpu: f64,
     /// Seconds after its deletion in which a pod still receives requests.
-    drain_endpoint_s: f64,
+    pub(crate) drain_endpoint_s: f64,
 }
 
 impl PodModel {
@@ -95,6 +95,11 @@ impl PodModel {
         }
     }
 
+    /// Cores that a busy worker uses.
+    pub(crate) fn cpu_per_worker(&self) -> f64 {
+        self.cpu_per_demand / self.stretch
+    }
+
     /// How much more the `k`-th request of a pod, from 0, demands than one of a warm pod.
     fn warming(&self, k: u64) -> f64 {
         match self.slow_start {
@@ -124,11 +129,11 @@ struct Second {
 
 /// Random times of a pod's life, drawn when it is created, so that they depend on its ordinal only.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Delays {
+pub(crate) struct Delays {
     /// From when a node has room to the start of the containers, in seconds.
-    start: f64,
+    pub(crate) start: f64,
     /// From there to readiness.
-    ready: f64,
+    pub(crate) ready: f64,
     /// From readiness to a crash.
     crash: f64,
     /// From readiness to an eviction.
@@ -136,7 +141,7 @@ struct Delays {
 }
 
 impl Delays {
-    fn draw(model: &PodModel, stream: &mut Stream) -> Self {
+    pub(crate) fn draw(model: &PodModel, stream: &mut Stream) -> Self {
         let startup = &model.startup;
         let mut lognormal = |median: f64, sigma: f64| median * draw::lognormal(0.0, sigma, stream);
         let scheduling = lognormal(startup.scheduling_median_s, startup.scheduling_sigma);
@@ -378,7 +383,7 @@ impl Pod {
         let current = &mut self.ahead[0];
         let answers = &mut current.answers;
         let busy = sharing.advance(now, |attempt, at| answers.push(Leaving { attempt, at }));
-        current.cpu += busy * model.cpu_per_demand / model.stretch;
+        current.cpu += busy * model.cpu_per_worker();
         debug_assert!(now <= second + 1.0, "never beyond the second");
     }
 

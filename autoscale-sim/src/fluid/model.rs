@@ -1,164 +1,236 @@
-//! Tables about one pod, made once.
+//! Tables about a scenario's pods, made once.
 
-use crate::scenario::{Discipline, Dispatch, Scenario};
+use super::check;
+use crate::scenario::{Dispatch, Scenario};
 use autoscale_core::seed::Seed;
 use autoscale_core::validate::ConfigError;
 
-/// Places in a queue that are told apart; of a longer one the rest is never reached or hopeless.
+/// Places in a pod's queue that are told apart; of a longer one the rest is never reached or hopeless.
 const MOST_PLACES: usize = 400;
+/// Waits that are told apart where all pods are one queue.
+const WAITS: usize = 96;
 /// Points in time at which distributions of response times are known.
 pub(super) const GRID: usize = 96;
+/// Points at which the distribution of a wait is known, and how many standard deviations they reach.
+const WAIT_GRID: usize = 128;
+const DEVIATIONS: f64 = 8.0;
 /// Quantiles by which the demand is known.
 const SERVICES: usize = 64;
 /// Draws from which they are taken.
 const DRAWS: usize = 1 << 16;
-/// A pod of a scenario, as far as its queue is concerned.
+
+/// How requests find a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pooling {
+    /// Every pod is a queue of its own.
+    Apart,
+    /// All pods are one.
+    Together,
+}
+
+/// The pods of a scenario, as far as queues are concerned.
+///
+/// What becomes of a request depends on its position: the place in its pod's queue that it gets (0: a worker), or,
+/// where all pods are one queue, its wait.
 #[derive(Clone, Debug)]
 pub struct FluidModel {
+    pub(super) pooling: Pooling,
     pub(super) workers: usize,
+    /// Places in a pod's queue.
     pub(super) places: usize,
     pub(super) timeout_s: f64,
     slo_s: f64,
     /// Services per second of one worker.
     pub(super) service_rate: f64,
-    /// What births and deaths have more above the first waiting request.
-    pub(super) scatter: f64,
-    /// Chance that the k-th in the queue (from 1; 0 is in service at once) gets a worker in time.
+    /// Squared coefficient of variation of the demand.
+    pub(super) cv2: f64,
+    /// Chance that the k-th in a pod's queue (from 1; 0 is in service at once) gets a worker in time.
     pub(super) served: Vec<f64>,
+    /// The longest wait that is told apart.
+    longest_s: f64,
     /// Seconds.
     pub(super) grid: Vec<f64>,
-    /// Distribution functions of the response time on the grid, for each place in the queue.
+    /// Distribution functions of the response time on the grid, for each position.
     pub(super) responses: Vec<f64>,
+    /// Bounds of histogram buckets in seconds, and the shares answered within them, for each position.
+    pub(super) bounds: Vec<f64>,
+    pub(super) buckets: Vec<f64>,
     pub(super) in_time: Vec<f64>,
     pub(super) answered: Vec<f64>,
-    pub(super) mean_s: Vec<f64>,
+    /// Mean response time of those answered times their share.
+    pub(super) answered_s: Vec<f64>,
 }
 
+/// Means of equally likely parts of the demand, in seconds, rising.
+struct Services(Vec<f64>);
+
 impl FluidModel {
-    /// The pod of this scenario.
+    /// The pods of this scenario.
     ///
     /// # Errors
     /// Names the field that the fluid engine cannot express.
     pub fn new(scenario: &Scenario) -> Result<Self, ConfigError> {
-        let service = &scenario.config().service;
-        let refuse = |field: &str, value: &dyn std::fmt::Debug, expected: &str| {
-            Err(ConfigError::new(format!("service.{field}"), format!("{value:?}"), expected))
-        };
-        if service.discipline != Discipline::Fifo {
-            return refuse("discipline", &service.discipline, "fifo in the fluid engine");
-        }
-        if service.dispatch != Dispatch::Random {
-            return refuse("dispatch", &service.dispatch, "random in the fluid engine");
-        }
-        if service.retries.is_some() {
-            return refuse("retries", &"present", "absence in the fluid engine");
-        }
-        if service.slow_start.is_some() {
-            return refuse("slow_start", &"present", "absence in the fluid engine");
-        }
-        let mut stream = Seed::root(0).child("fluid").stream();
-        let stretch = service.stretch();
-        let mut draws: Vec<f64> = (0..DRAWS).map(|_| scenario.demand().draw(&mut stream) * stretch).collect();
-        draws.sort_by(f64::total_cmp);
-        let mean = scenario.demand().mean_s() * stretch;
-        // The mean is known better than by drawing.
-        let off = mean * DRAWS as f64 / draws.iter().sum::<f64>();
-        for draw in &mut draws {
-            *draw *= off;
-        }
-        let variance = draws.iter().map(|d| (d - mean) * (d - mean)).sum::<f64>() / DRAWS as f64;
-        let stride = DRAWS / SERVICES;
-        let services: Vec<f64> =
-            draws.chunks(stride).map(|c| c.iter().sum::<f64>() / c.len() as f64).collect();
-
-        let workers = service.workers as usize;
-        let places = service.queue_capacity.map_or(MOST_PLACES, |k| (k as usize).min(MOST_PLACES));
+        let config = scenario.config();
+        check(config)?;
+        let service = &config.service;
+        let (services, mean, cv2) = demand(scenario);
+        let together = service.dispatch == Dispatch::LeastOutstanding;
         let timeout_s = service.timeout_ms.map_or(f64::INFINITY, |ms| ms / 1000.0);
         let mut model = Self {
-            workers,
-            places,
+            pooling: if together { Pooling::Together } else { Pooling::Apart },
+            workers: service.workers as usize,
+            places: service.queue_capacity.map_or(MOST_PLACES, |k| (k as usize).min(MOST_PLACES)),
             timeout_s,
             slo_s: scenario.slo().as_secs_f64(),
             service_rate: 1.0 / mean,
-            scatter: workers as f64 / mean * (variance / (mean * mean) - 1.0) / 2.0,
+            cv2,
             served: Vec::new(),
+            longest_s: 0.0,
             grid: Vec::new(),
             responses: Vec::new(),
+            bounds: config.metrics.latency_buckets_ms.iter().map(|ms| ms / 1000.0).collect(),
+            buckets: Vec::new(),
             in_time: Vec::new(),
             answered: Vec::new(),
-            mean_s: Vec::new(),
+            answered_s: Vec::new(),
         };
-        model.tabulate(&services, variance / (mean * mean));
+        model.tabulate(&services);
         Ok(model)
     }
 
-    /// Waits and response times for each place in the queue.
-    fn tabulate(&mut self, services: &[f64], cv2: f64) {
+    fn tabulate(&mut self, services: &Services) {
+        let slowest = services.0[SERVICES - 1];
         let between = 1.0 / (self.workers as f64 * self.service_rate);
-        let residual = f64::midpoint(1.0, cv2);
-        let shortest = services[0].max(1e-5) / 2.0;
-        let longest = if self.timeout_s.is_finite() {
+        self.longest_s = if self.timeout_s.is_finite() {
             self.timeout_s
         } else {
-            services[services.len() - 1] * 4.0 + between * self.places as f64 * 2.0
+            slowest * 4.0 + between * self.places as f64 * 2.0
         };
-        let growth = libm::log(longest / shortest) / (GRID - 1) as f64;
+        let shortest = services.0[0].max(1e-5) / 2.0;
+        let growth = libm::log(self.longest_s / shortest) / (GRID - 1) as f64;
         self.grid = (0..GRID).map(|k| shortest * libm::exp(growth * k as f64)).collect();
-        for place in 0..=self.places {
-            let stages = place as f64 - 1.0;
-            let mean = (residual + stages) * between;
-            let variance = (residual * residual + stages * cv2) * between * between;
-            let wait = |t: f64| match place {
-                0 => f64::from(t >= 0.0),
-                _ => gamma_cdf(mean * mean / variance, t * mean / variance),
-            };
-            let response = |t: f64| {
-                if place > 0 && t < mean - 8.0 * variance.sqrt() {
-                    return 0.0;
+        match self.pooling {
+            Pooling::Apart => {
+                for place in 0..=self.places {
+                    let wait = Wait::of_place(place, between, self.cv2);
+                    self.served.push(wait.within(self.timeout_s));
+                    self.add_position(services, wait.mean, |t| match place {
+                        0 => services.within(t),
+                        _ => services.0.iter().map(|s| wait.within(t - s)).sum::<f64>() / SERVICES as f64,
+                    });
                 }
-                services.iter().take_while(|&&s| s <= t).map(|s| wait(t - s)).sum::<f64>() / SERVICES as f64
-            };
-            self.served.push(if self.timeout_s.is_finite() { wait(self.timeout_s) } else { 1.0 });
-            self.responses.extend(self.grid.iter().map(|&t| smooth_first(place, t, services, &response)));
-            self.in_time.push(smooth_first(place, self.slo_s.min(self.timeout_s), services, &response));
-            self.answered.push(if self.timeout_s.is_finite() {
-                smooth_first(place, self.timeout_s, services, &response)
-            } else {
-                1.0
-            });
-            let wait_mean = if place == 0 { 0.0 } else { mean };
-            self.mean_s.push(wait_mean + services.iter().sum::<f64>() / SERVICES as f64);
+            }
+            Pooling::Together => {
+                for k in 0..=WAITS {
+                    let wait = self.longest_s * (k as f64 / WAITS as f64).powi(2);
+                    self.add_position(services, wait, |t| services.within(t - wait));
+                }
+            }
         }
     }
 
-    pub(super) fn states(&self) -> usize {
-        self.workers + self.places + 1
+    /// Adds what becomes of requests of the next position, whose response times are distributed so.
+    fn add_position(&mut self, services: &Services, wait: f64, response: impl Fn(f64) -> f64) {
+        let row: Vec<f64> = self.grid.iter().map(|&t| response(t)).collect();
+        let answered = if self.timeout_s.is_finite() { response(self.timeout_s) } else { 1.0 };
+        self.answered_s.push(if self.timeout_s.is_finite() {
+            // The mean of what is answered before the timeout, by parts on the grid.
+            let head = self.grid[0] * (answered - 0.5 * row[0]);
+            let pairs = self.grid.windows(2).zip(row.windows(2));
+            head + pairs
+                .map(|(t, f)| (t[1] - t[0]) * (answered - f64::midpoint(f[0], f[1])).max(0.0))
+                .sum::<f64>()
+        } else {
+            wait + services.0.iter().sum::<f64>() / SERVICES as f64
+        });
+        self.answered.push(answered);
+        self.in_time.push(response(self.slo_s.min(self.timeout_s)));
+        self.buckets.extend(self.bounds.iter().map(|&bound| response(bound.min(self.timeout_s))));
+        self.responses.extend(row);
     }
 
-    /// Place in the queue of an arrival that finds `state` requests.
-    pub(super) fn place(&self, state: usize) -> usize {
-        (state + 1).saturating_sub(self.workers)
+    pub(super) fn positions(&self) -> usize {
+        self.answered.len()
+    }
+
+    /// Where this wait lies among the positions of pods that are one queue.
+    pub(super) fn position_of(&self, wait_s: f64) -> f64 {
+        ((wait_s / self.longest_s).sqrt() * WAITS as f64).min(WAITS as f64)
     }
 }
 
-/// The distribution of services alone is a staircase of their quantiles: straight lines between them.
-fn smooth_first(place: usize, t: f64, services: &[f64], response: &impl Fn(f64) -> f64) -> f64 {
-    if place > 0 {
-        return response(t);
+/// Equal parts of the demand as it is served, its mean and its squared coefficient of variation.
+fn demand(scenario: &Scenario) -> (Services, f64, f64) {
+    let mut stream = Seed::root(0).child("fluid").stream();
+    let stretch = scenario.config().service.stretch();
+    let mut draws: Vec<f64> = (0..DRAWS).map(|_| scenario.demand().draw(&mut stream) * stretch).collect();
+    draws.sort_by(f64::total_cmp);
+    let mean = scenario.demand().mean_s() * stretch;
+    // The mean is known better than by drawing.
+    let off = mean * DRAWS as f64 / draws.iter().sum::<f64>();
+    for draw in &mut draws {
+        *draw *= off;
     }
-    let n = services.len() as f64;
-    let above = services.partition_point(|&s| s <= t);
-    let (before, after) = match above {
-        0 => return (t / services[0]).max(0.0) * 0.5 / n,
-        k if k == services.len() => {
-            // The last quantile is the mean of the uppermost draws, whose tail is taken for exponential.
-            let last = services[k - 1];
-            let scale = (last - services[k - 2]).max(1e-12);
-            return 1.0 - 0.5 / n * libm::exp(-(t - last) / scale);
+    let variance = draws.iter().map(|d| (d - mean) * (d - mean)).sum::<f64>() / DRAWS as f64;
+    let stride = DRAWS / SERVICES;
+    let services = draws.chunks(stride).map(|c| c.iter().sum::<f64>() / c.len() as f64).collect();
+    (Services(services), mean, variance / (mean * mean))
+}
+
+impl Services {
+    /// Distribution function: straight lines between the parts' means.
+    fn within(&self, t: f64) -> f64 {
+        if t <= 0.0 {
+            return 0.0;
         }
-        k => (services[k - 1], services[k]),
-    };
-    (above as f64 - 0.5 + (t - before) / (after - before).max(1e-12)) / n
+        let (services, n) = (&self.0, self.0.len() as f64);
+        let above = services.partition_point(|&s| s <= t);
+        let (before, after) = match above {
+            0 => return (t / services[0]) * 0.5 / n,
+            k if k == services.len() => {
+                // The last part is the mean of the uppermost draws, whose tail is taken for exponential.
+                let last = services[k - 1];
+                let scale = (last - services[k - 2]).max(1e-12);
+                return 1.0 - 0.5 / n * libm::exp(-(t - last) / scale);
+            }
+            k => (services[k - 1], services[k]),
+        };
+        (above as f64 - 0.5 + (t - before) / (after - before).max(1e-12)) / n
+    }
+}
+
+/// The wait of a request that finds so many before it: a gamma variable, tabulated.
+struct Wait {
+    mean: f64,
+    step: f64,
+    within: Vec<f64>,
+}
+
+impl Wait {
+    /// Departures come every `between` seconds on average while all workers of the pod are busy; the first one
+    /// ends a residual.
+    fn of_place(place: usize, between: f64, cv2: f64) -> Self {
+        if place == 0 {
+            return Self { mean: 0.0, step: 1.0, within: Vec::new() };
+        }
+        let (residual, stages) = (f64::midpoint(1.0, cv2), place as f64 - 1.0);
+        let mean = (residual + stages) * between;
+        let variance = (residual * residual + stages * cv2) * between * between;
+        let step = (mean + DEVIATIONS * variance.sqrt()) / WAIT_GRID as f64;
+        let cdf = |k: usize| gamma_cdf(mean * mean / variance, k as f64 * step * mean / variance);
+        Self { mean, step, within: (0..=WAIT_GRID).map(cdf).collect() }
+    }
+
+    fn within(&self, t: f64) -> f64 {
+        if t < 0.0 {
+            return 0.0;
+        }
+        let x = t / self.step;
+        match self.within.get(x as usize..) {
+            Some([below, above, ..]) => below + (above - below) * x.fract(),
+            _ => 1.0,
+        }
+    }
 }
 
 /// Distribution function of a gamma variable with this shape and scale 1 (Numerical analysis as in Gautschi 1979:

@@ -1,7 +1,7 @@
 //! The chain and how it is advanced.
 
 use super::flow::FluidFlow;
-use super::model::FluidModel;
+use super::model::{FluidModel, Pooling};
 use autoscale_core::units::{Replicas, RequestRate};
 
 /// States with less probability than this are left alone.
@@ -9,26 +9,40 @@ pub(super) const NEGLIGIBLE: f64 = 1e-11;
 /// Longest step, and how much the load may change within one.
 const LONGEST_STEP: usize = 5;
 const SAME_RATE: f64 = 0.1;
+/// From twice as many workers on, states of one queue are taken together.
+const FINE_WORKERS: usize = 64;
+/// Standard deviations after which the normal distribution is over.
+const TAIL: f64 = 6.0;
 
-/// The pods of a service: how many, and how probable each number of requests in one is.
+/// The pods of a service: how many, and how probable each number of requests is, in one of them or in all.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FluidStation {
     pods: f64,
+    /// Alike queues, and workers in each.
+    queues: f64,
+    workers: f64,
+    /// Requests from one state to the next.
+    width: usize,
     /// By number of requests that are, or will be, worked on.
     pub(super) states: Vec<f64>,
-    /// Requests in a pod that wait in vain.
+    /// States that have any probability: the first, and the one after the last.
+    low: usize,
+    high: usize,
+    /// Requests in a queue that wait in vain.
     doomed: f64,
     /// Pods have just come: the probabilities have an edge, at which the second-order rule would overshoot.
     edged: bool,
     work: Work,
 }
 
-/// Room for a step.
+/// Room for a step, for the states from `low` on.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Work {
     up: Vec<f64>,
     down: Vec<f64>,
+    /// Share of the arrivals that gets in, and that gets a worker in time.
     admitted: Vec<f64>,
+    served: Vec<f64>,
     factor: Vec<f64>,
     pivot: Vec<f64>,
     half: Vec<f64>,
@@ -38,43 +52,106 @@ struct Work {
 impl FluidStation {
     /// Empty pods.
     pub fn new(model: &FluidModel, pods: Replicas) -> Self {
-        let mut states = vec![0.0; model.states()];
-        states[0] = 1.0;
-        Self { pods: f64::from(pods.get()), states, doomed: 0.0, edged: true, work: Work::default() }
+        let mut station = Self {
+            pods: 0.0,
+            queues: 0.0,
+            workers: 0.0,
+            width: 1,
+            states: vec![1.0],
+            low: 0,
+            high: 1,
+            doomed: 0.0,
+            edged: true,
+            work: Work::default(),
+        };
+        station.scale(model, pods);
+        station
     }
 
     /// Pods come, empty, or go, with what they still have to do.
-    pub fn scale(&mut self, pods: Replicas) {
-        let pods = f64::from(pods.get());
-        if pods > self.pods {
-            let old = self.pods / pods;
-            for p in &mut self.states {
-                *p *= old;
+    pub fn scale(&mut self, model: &FluidModel, pods: Replicas) {
+        let before = std::mem::replace(&mut self.pods, f64::from(pods.get()));
+        let kept = if self.pods < before { self.pods / before } else { 1.0 };
+        self.edged |= self.pods > before;
+        match model.pooling {
+            Pooling::Apart => {
+                if self.pods > before {
+                    let old = before / self.pods;
+                    for p in &mut self.states {
+                        *p *= old;
+                    }
+                    self.states.resize(model.workers + model.places + 1, 0.0);
+                    self.states[0] += 1.0 - old;
+                    (self.low, self.high) = (0, self.high.max(1));
+                    self.doomed *= old;
+                }
+                (self.queues, self.workers) = (self.pods, model.workers as f64);
             }
-            self.states[0] += 1.0 - old;
-            self.doomed *= old;
-            self.edged = true;
+            Pooling::Together => {
+                let pods = pods.get() as usize;
+                let workers = pods * model.workers;
+                (self.queues, self.workers) = (1.0, workers as f64);
+                self.doomed *= kept;
+                self.regrid(workers, workers + pods * model.places, kept);
+            }
         }
-        self.pods = pods;
     }
 
-    /// Mean number of requests in a pod.
-    pub fn mean_in_system(&self) -> f64 {
-        self.doomed + self.states.iter().enumerate().map(|(x, p)| x as f64 * p).sum::<f64>()
+    /// Makes the grid of states fit so many workers; of the requests the share `kept` stays.
+    fn regrid(&mut self, workers: usize, most: usize, kept: f64) {
+        let width = (workers / FINE_WORKERS).max(1).next_power_of_two();
+        let length = most.div_ceil(width) + 1;
+        let mut states = vec![0.0; length];
+        let scale = kept * self.width as f64 / width as f64;
+        for (state, p) in self.states.iter().enumerate().take(self.high).skip(self.low) {
+            let x = (state as f64 * scale).min((length - 1) as f64);
+            let (k, share) = (x as usize, x.fract());
+            states[k] += p * (1.0 - share);
+            if share > 0.0 {
+                states[k + 1] += p * share;
+            }
+        }
+        (self.width, self.states) = (width, states);
+        (self.low, self.high) = (0, length);
+        self.narrow();
+    }
+
+    /// Mean number of requests in all pods.
+    pub fn in_system(&self) -> f64 {
+        self.queues * (self.doomed + self.mean(|x, _| x))
+    }
+
+    /// Mean number of requests that wait for a worker in all pods.
+    pub fn waiting(&self) -> f64 {
+        self.queues * (self.doomed + self.mean(|x, workers| (x - workers).max(0.0)))
+    }
+
+    fn mean(&self, of: impl Fn(f64, f64) -> f64) -> f64 {
+        (self.low..self.high).map(|k| self.states[k] * of((k * self.width) as f64, self.workers)).sum()
     }
 
     /// Lets the seconds pass that have these mean rates of arrivals over all pods, and adds to `flow`.
     pub fn advance(&mut self, model: &FluidModel, rates: &[RequestRate], flow: &mut FluidFlow) {
         let mut rates = rates;
-        while let Some(first) = rates.first() {
-            let first = first.per_second();
-            let same = |r: &&RequestRate| (r.per_second() - first).abs() <= SAME_RATE * first;
-            let longest = if self.edged { 1 } else { LONGEST_STEP };
-            let n = rates.iter().take(longest).take_while(same).count().max(1);
-            let mean = rates[..n].iter().map(|r| r.per_second()).sum::<f64>() / n as f64;
-            self.step(model, mean, n as f64, flow);
-            rates = &rates[n..];
+        while !rates.is_empty() {
+            rates = &rates[self.advance_once(model, rates, flow)..];
         }
+    }
+
+    /// Lets the first seconds of these pass in one step, and returns how many they were.
+    pub(super) fn advance_once(
+        &mut self,
+        model: &FluidModel,
+        rates: &[RequestRate],
+        flow: &mut FluidFlow,
+    ) -> usize {
+        let first = rates[0].per_second();
+        let same = |r: &&RequestRate| (r.per_second() - first).abs() <= SAME_RATE * first;
+        let longest = if self.edged { 1 } else { LONGEST_STEP };
+        let n = rates.iter().take(longest).take_while(same).count().max(1);
+        let mean = rates[..n].iter().map(|r| r.per_second()).sum::<f64>() / n as f64;
+        self.step(model, mean, n as f64, flow);
+        n
     }
 
     /// One step of `h` seconds with `rate` requests per second.
@@ -84,66 +161,149 @@ impl FluidStation {
             flow.refused += rate * h;
             return;
         }
-        let arrivals = rate / self.pods;
-        let mut reach = self.reach(model);
+        let arrivals = rate / self.queues;
+        let end = self.states.len();
+        let (mut low, mut high) = (self.low.saturating_sub(8), (self.high + 8).min(end));
         loop {
-            self.transitions(model, arrivals, reach);
+            self.transitions(model, arrivals, low, high);
             if self.edged {
-                self.work.backward_euler(&self.states[..reach], h);
+                self.work.backward_euler(&self.states[low..high], h);
             } else {
-                self.work.tr_bdf2(&self.states[..reach], h);
+                self.work.tr_bdf2(&self.states[low..high], h);
             }
-            if reach == model.states() || self.work.next[reach - 1].abs() < NEGLIGIBLE {
+            let next = &self.work.next;
+            let below = low > 0 && next[0].abs() > NEGLIGIBLE;
+            let above = high < end && next[high - low - 1].abs() > NEGLIGIBLE;
+            if !below && !above {
                 break;
             }
-            reach = (2 * reach).min(model.states());
+            let more = (high - low) / 2;
+            low -= if below { more.min(low) } else { 0 };
+            high += if above { more.min(end - high) } else { 0 };
         }
         self.edged = false;
-        let (c, mut refused, mut doomed) = (model.workers, 0.0, 0.0);
-        for x in 0..reach {
-            let mean = f64::midpoint(self.states[x], self.work.next[x]);
-            let (seen, place) = (rate * h * mean, model.place(x));
-            let admitted = self.work.admitted[x];
+        self.account(model, rate, h, (low, high), flow);
+    }
+
+    /// Takes over the step that was computed for these states, and what flowed in it.
+    fn account(
+        &mut self,
+        model: &FluidModel,
+        rate: f64,
+        h: f64,
+        (low, high): (usize, usize),
+        flow: &mut FluidFlow,
+    ) {
+        let (mut refused, mut doomed, mut busy) = (0.0, 0.0, 0.0);
+        for k in low..high {
+            let mean = f64::midpoint(self.states[k], self.work.next[k - low]);
+            self.states[k] = self.work.next[k - low];
+            let (admitted, served) = (self.work.admitted[k - low], self.work.served[k - low]);
+            let seen = rate * h * mean;
+            let x = (k * self.width) as f64;
             refused += seen * (1.0 - admitted);
-            if admitted > 0.0 {
-                flow.places[place] += seen * admitted;
-                doomed += mean * admitted * (1.0 - model.served[place]);
+            doomed += mean * admitted * (1.0 - served);
+            busy += mean * x.min(self.workers);
+            let waiting = x + 1.0 - self.workers;
+            if waiting <= 0.0 {
+                flow.positions[0] += seen;
+            } else if admitted > 0.0 {
+                match model.pooling {
+                    Pooling::Apart => flow.positions[waiting as usize] += seen * admitted,
+                    Pooling::Together => self.wait(model, waiting, seen * admitted, flow),
+                }
             }
-            flow.busy_s += self.pods * h * mean * x.min(c) as f64;
-            self.states[x] = self.work.next[x];
         }
+        flow.busy_s += self.queues * h * busy;
         flow.refused += refused;
         if model.timeout_s.is_finite() {
             // They stay for a timeout: d doomed / dt = rate in − doomed / timeout, implicitly.
+            let arrivals = rate / self.queues;
             self.doomed = (self.doomed + h * arrivals * doomed) / (1.0 + h / model.timeout_s);
         }
+        (self.low, self.high) = (low, high);
+        self.narrow();
     }
 
-    /// How many states a step is tried with: a few more than those that hold probability.
-    fn reach(&self, model: &FluidModel) -> usize {
-        let highest = self.states.iter().rposition(|p| p.abs() > NEGLIGIBLE).unwrap_or(0);
-        (highest + 8).max(model.workers + 4).min(model.states())
+    fn narrow(&mut self) {
+        let held = |p: &f64| p.abs() > NEGLIGIBLE;
+        let window = &self.states[self.low..self.high];
+        let last = window.iter().rposition(held).unwrap_or(0);
+        let first = window.iter().position(held).unwrap_or(0);
+        (self.low, self.high) = (self.low + first, self.low + last + 1);
+    }
+
+    /// Mean and variance of the wait for the `k`-th departure while all workers are busy. The first departures
+    /// of many workers come at random, later ones as regularly as the demand is.
+    fn departures(&self, model: &FluidModel, k: f64) -> (f64, f64) {
+        let between = 1.0 / (self.workers * model.service_rate);
+        let variation = (self.workers + k * model.cv2) / (self.workers + k);
+        (k * between, k * variation * between * between)
+    }
+
+    /// Adds requests that find `k - 1` waiting: their wait is gamma distributed, here two points with its first
+    /// three moments (Gauss and Laguerre's).
+    fn wait(&self, model: &FluidModel, k: f64, requests: f64, flow: &mut FluidFlow) {
+        let (mean, variance) = self.departures(model, k);
+        let (shape, scale) = (mean * mean / variance, variance / mean);
+        let root = (shape + 1.0).sqrt();
+        let lower = requests * (1.0 + root) / (2.0 * root);
+        flow.deposit(model.position_of(scale * (shape + 1.0 - root)), lower);
+        flow.deposit(model.position_of(scale * (shape + 1.0 + root)), requests - lower);
+    }
+
+    /// Chance that an arrival that waits for the `k`-th departure sees it in time.
+    fn served(&self, model: &FluidModel, k: f64) -> f64 {
+        match model.pooling {
+            _ if k <= 0.0 => 1.0,
+            Pooling::Apart => model.served[k as usize],
+            Pooling::Together if model.timeout_s.is_infinite() => 1.0,
+            Pooling::Together => {
+                let (mean, variance) = self.departures(model, k);
+                let deviations = (model.timeout_s - mean) / variance.sqrt();
+                if deviations.abs() > TAIL {
+                    return f64::from(deviations > 0.0);
+                }
+                0.5 * libm::erfc(-deviations * std::f64::consts::FRAC_1_SQRT_2)
+            }
+        }
     }
 
     /// Rates of births and deaths in each state.
-    fn transitions(&mut self, model: &FluidModel, arrivals: f64, reach: usize) {
-        let Work { up, down, admitted, .. } = &mut self.work;
-        for v in [&mut *up, &mut *down, &mut *admitted] {
+    fn transitions(&mut self, model: &FluidModel, arrivals: f64, low: usize, high: usize) {
+        let mut work = std::mem::take(&mut self.work);
+        for v in [&mut work.up, &mut work.down, &mut work.admitted, &mut work.served] {
             v.clear();
         }
-        let c = model.workers;
-        let full = c as f64 * model.service_rate;
-        let scatter = model.scatter.max(-arrivals).max(-0.999 * full);
-        for x in 0..reach {
-            let waiting = x as f64 - c as f64;
-            let free =
-                if x < c { 1.0 } else { (model.places as f64 - waiting - self.doomed).clamp(0.0, 1.0) };
-            admitted.push(free);
-            let born = if free > 0.0 { arrivals * free * model.served[model.place(x)] } else { 0.0 };
-            let more = if x > c { scatter } else { 0.0 };
-            up.push(if x + 1 < reach { (born + more).max(0.0) } else { 0.0 });
-            down.push(model.service_rate * x.min(c) as f64 + more);
+        let width = self.width as f64;
+        let full = self.workers * model.service_rate;
+        let places = model.places as f64 * self.pods / self.queues;
+        let scatter = (full * (model.cv2 - 1.0) / 2.0).max(-arrivals).max(-0.999 * full);
+        for k in low..high {
+            let x = (k * self.width) as f64;
+            let waiting = x - self.workers;
+            let free = if waiting < 0.0 {
+                1.0
+            } else {
+                ((places - waiting - self.doomed) / width).clamp(0.0, 1.0)
+            };
+            let served = if free > 0.0 { self.served(model, waiting + 1.0) } else { 0.0 };
+            work.admitted.push(free);
+            work.served.push(served);
+            let more = if waiting > 0.0 { scatter } else { 0.0 };
+            let born = (arrivals * free * served + more).max(0.0);
+            let died = model.service_rate * x.min(self.workers) + more;
+            // Drift and variance of single requests, in steps of `width`.
+            let (spread, drift) = ((born + died) / (2.0 * width * width), (born - died) / (2.0 * width));
+            let (up, down) = match (spread + drift, spread - drift) {
+                (up, down) if up < 0.0 => (0.0, down - up),
+                (up, down) if down < 0.0 => (up - down, 0.0),
+                both => both,
+            };
+            work.up.push(if k + 1 < high { up } else { 0.0 });
+            work.down.push(if k > low { down } else { 0.0 });
         }
+        self.work = work;
     }
 }
 

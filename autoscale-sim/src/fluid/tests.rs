@@ -98,7 +98,7 @@ fn nothing_gets_lost_while_the_load_swings_and_pods_come_and_go() {
         let rate = 100.0 + 90.0 * libm::sin(f64::from(second) / 100.0);
         station.advance(&model, &[RequestRate::new(rate).unwrap()], &mut flow);
         if second % 300 == 299 {
-            station.scale(Replicas::new(3 + (second / 300) % 5));
+            station.scale(&model, Replicas::new(3 + (second / 300) % 5));
         }
         let sum: f64 = station.states.iter().sum();
         assert!((sum - 1.0).abs() < 1e-9, "probabilities add up to {sum}");
@@ -123,7 +123,7 @@ fn large_steps_are_as_good_as_small_ones() {
                 station.step(&model, rate, 5.0 / parts as f64, &mut flow);
             }
         }
-        (station.mean_in_system(), flow.latency(&model).unwrap().p95.as_secs_f64())
+        (station.in_system(), flow.latency(&model).unwrap().p95.as_secs_f64())
     };
     let ((coarse, p95), (fine, exact)) = (run(1), run(100));
     close("in the system", coarse, fine, 0.01);

@@ -70,6 +70,47 @@ impl MetricsServer {
         }
     }
 
+    /// When it reads next, from the whole second `now` on.
+    pub(crate) fn next_read(&self, now: u64) -> u64 {
+        now + (self.phase + self.resolution - now % self.resolution) % self.resolution
+    }
+
+    /// The same as a [`Self::tick`] in every second up to the read at `at`, for a pod that has had none since the
+    /// read before; `usage` answers for any whole second.
+    pub(crate) fn read(
+        &self,
+        pod: &mut Kubelet,
+        at: u64,
+        started: f64,
+        stream: &mut Stream,
+        usage: impl Fn(f64) -> (f64, f64),
+    ) {
+        let (read, period) = (at as f64, self.kubelet_period);
+        // The first second of a world ends at 1.
+        let first = started.ceil().max(1.0);
+        if read < first {
+            return;
+        }
+        let mut due = match pod.next_sample {
+            Some(due) => due,
+            None => started.max(first - period) + stream.random::<f64>() * period,
+        };
+        let mut newest = None;
+        while due.max(first).ceil() <= read {
+            let taken = due.max(first).ceil();
+            newest = Some(taken);
+            due = taken + period * (1.0 + stream.random::<f64>());
+        }
+        pod.next_sample = Some(due);
+        if let Some(at) = newest {
+            let (cpu_used, memory_bytes) = usage(at);
+            pod.sampled = Some(Sample { at, cpu_used, memory_bytes });
+        }
+        if pod.sampled != pod.read[1] {
+            pod.read = [pod.read[1], pod.sampled];
+        }
+    }
+
     /// Renews a pod's usage in the metrics API, `None` while it is missing there. `origin` is the world's time
     /// of the timestamp zero.
     pub(crate) fn show(
@@ -108,6 +149,31 @@ impl MetricsServer {
             Some(older) => Some((newest, older.at, older.cpu_used)),
             None if (10.0..self.resolution as f64).contains(&age) => Some((newest, started, 0.0)),
             None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_find_what_ticks_would_have_left() {
+        let server = MetricsServer::new(&MetricsConfig::default(), Seed::root(3));
+        let usage = |t: f64| (t * t, 3.0 * t);
+        for started in [-3600.0, 0.0, 0.4, 7.0, 33.3] {
+            let (mut ticked, mut read) = (Kubelet::default(), Kubelet::default());
+            let (mut one, mut other) = (Seed::root(9).stream(), Seed::root(9).stream());
+            let mut next = server.next_read(1);
+            for now in 1..600u64 {
+                server.tick(&mut ticked, now, started, &mut one, || usage(now as f64));
+                if now == next {
+                    server.read(&mut read, now, started, &mut other, usage);
+                    assert_eq!(read.read, ticked.read, "at {now}, started at {started}");
+                    next = server.next_read(now + 1);
+                }
+            }
+            assert!(ticked.read[1].is_some());
         }
     }
 }

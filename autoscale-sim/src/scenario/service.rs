@@ -19,6 +19,17 @@ pub enum Dispatch {
     PowerOfTwoChoices,
 }
 
+impl std::fmt::Display for Dispatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Random => "random",
+            Self::RoundRobin => "round-robin",
+            Self::LeastOutstanding => "least-outstanding",
+            Self::PowerOfTwoChoices => "power-of-two-choices",
+        })
+    }
+}
+
 /// In which order a pod works on its requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
