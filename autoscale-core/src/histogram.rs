@@ -58,6 +58,32 @@ impl LogHistogram {
         self.sum_s += seconds;
     }
 
+    /// Counts expected numbers: up to each of the rising `times_s`, in seconds, the rising number in `below`, spread
+    /// evenly between two of them; numbers are rounded so that no fraction gets lost on the way.
+    pub fn record_expected(&mut self, times_s: &[f64], below: &[f64]) {
+        let all = below.last().map_or(0.0, |n| n.round());
+        let Some(first) = below.iter().position(|&n| n >= 0.5) else { return };
+        let last = below.iter().position(|&n| n >= all - 0.5).unwrap_or(below.len() - 1);
+        let (low, high) = (bucket(times_s[first.saturating_sub(1)]), bucket(times_s[last]));
+        self.reach(low, high);
+        let (growth, half) = (libm::exp(LN_GROWTH), libm::exp(LN_GROWTH * 0.5));
+        let mut end = if low == 0 { FLOOR } else { FLOOR * libm::exp(LN_GROWTH * low as f64) };
+        let (mut counted, mut k) = (0.0, first.max(1));
+        for index in low..=high {
+            while k < last && times_s[k] < end {
+                k += 1;
+            }
+            let share = (end - times_s[k - 1]) / (times_s[k] - times_s[k - 1]);
+            let so_far = below[k - 1] + share.clamp(0.0, 1.0) * (below[k] - below[k - 1]);
+            let rounded = if index == high { all } else { so_far.round().max(counted) };
+            self.counts[index - self.first] += (rounded - counted) as u64;
+            self.sum_s += (rounded - counted) * end / half;
+            counted = rounded;
+            end *= growth;
+        }
+        self.total += all as u64;
+    }
+
     /// Adds all that `other` counted.
     pub fn merge(&mut self, other: &Self) {
         if other.total == 0 {
@@ -117,6 +143,27 @@ impl LogHistogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn expected_numbers_are_spread_and_rounded() {
+        // Exponential with mean 0.1 s, on 400 points.
+        let times: Vec<f64> = (0..400).map(|k| 0.001 * libm::exp(f64::from(k) * 0.018)).collect();
+        let below: Vec<f64> = times.iter().map(|t| 1000.4 * (1.0 - libm::exp(-t / 0.1))).collect();
+        let mut histogram = LogHistogram::new();
+        histogram.record_expected(&times, &below);
+        assert_eq!(histogram.count(), 1000);
+        for q in [0.1, 0.5, 0.95] {
+            let exact = -0.1 * libm::log(1.0 - q);
+            let found = histogram.quantile(q).unwrap().as_secs_f64();
+            assert!((found / exact - 1.0).abs() < 0.01, "{q}: {found} against {exact}");
+        }
+        let mean = histogram.mean().unwrap().as_secs_f64();
+        assert!((mean / 0.1 - 1.0).abs() < 0.01, "{mean}");
+        // Too few to count.
+        let mut empty = LogHistogram::new();
+        empty.record_expected(&[0.1, 0.2], &[0.1, 0.4]);
+        assert_eq!(empty, LogHistogram::new());
+    }
 
     #[test]
     fn the_logarithm_is_one() {

@@ -10,7 +10,7 @@ use autoscale_core::policy::{Cadence, Decision, Reason};
 use autoscale_core::seed::Seed;
 use autoscale_core::units::{Replicas, RequestRate};
 use autoscale_sim::fluid::{FluidFlow, FluidModel, FluidStation};
-use autoscale_sim::scenario::{Scenario, ScenarioConfig};
+use autoscale_sim::scenario::{Dispatch, Scenario, ScenarioConfig};
 use autoscale_sim::world::World;
 use rayon::prelude::*;
 use std::error::Error;
@@ -44,7 +44,12 @@ fn episode(scenario: &Arc<Scenario>, seed: u64, pods: u32) -> World {
 }
 
 /// The same service under exactly these rates.
-fn replay(name: &str, rates: &[RequestRate], folder: &Path) -> Result<Scenario, Box<dyn Error>> {
+fn replay(
+    name: &str,
+    dispatch: Dispatch,
+    rates: &[RequestRate],
+    folder: &Path,
+) -> Result<Scenario, Box<dyn Error>> {
     let mut csv = "time_s,rps\n".to_owned();
     for (k, rate) in rates.iter().enumerate() {
         writeln!(csv, "{},{}", k as u64 * INTERVAL_S, rate.per_second())?;
@@ -52,6 +57,7 @@ fn replay(name: &str, rates: &[RequestRate], folder: &Path) -> Result<Scenario, 
     std::fs::write(folder.join("load.csv"), csv)?;
     let source = Scenario::builtin_source(name).ok_or("no such scenario")?;
     let mut config = ScenarioConfig::from_toml(source, name)?;
+    config.service.dispatch = dispatch;
     config.load = None;
     config.noise.relative_sd = 0.0;
     config.trace = Some(autoscale_sim::load::TraceConfig::new("load.csv".into()));
@@ -109,6 +115,14 @@ fn median(mut values: Vec<f64>) -> String {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    for dispatch in [Dispatch::Random, Dispatch::LeastOutstanding] {
+        constant_pods(dispatch)?;
+    }
+    Ok(())
+}
+
+fn constant_pods(dispatch: Dispatch) -> Result<(), Box<dyn Error>> {
+    println!("{dispatch}:\n");
     println!(
         "| scenario | busy on average | pods | p95 error, calm | congested | intervals | verdicts agree |"
     );
@@ -123,7 +137,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mean = offered.iter().map(|r| r.per_second()).sum::<f64>() / offered.len() as f64;
             let pods = (mean / capacity / busy).ceil() as u32;
             let folder = tempfile::tempdir()?;
-            let scenario = Arc::new(replay(name, &offered, folder.path())?);
+            let scenario = Arc::new(replay(name, dispatch, &offered, folder.path())?);
             let truth = requests(&scenario, pods);
             let found = fluid(&scenario, &offered, pods)?;
             let (mut own_calm, mut own_congested, mut own_agree) = (Vec::new(), Vec::new(), 0);

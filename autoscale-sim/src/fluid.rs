@@ -20,13 +20,17 @@
 
 mod flow;
 mod model;
+mod pods;
+mod scrape;
 mod station;
 #[cfg(test)]
 mod tests;
+mod world;
 
 pub use flow::FluidFlow;
 pub use model::FluidModel;
 pub use station::FluidStation;
+pub use world::FluidWorld;
 
 use crate::scenario::{Discipline, Dispatch, ScenarioConfig};
 use autoscale_core::validate::ConfigError;

@@ -14,6 +14,7 @@ mod books;
 pub mod clairvoyant;
 mod clients;
 mod draw;
+pub mod engine;
 mod episode;
 mod fleet;
 pub mod fluid;

@@ -12,6 +12,7 @@ pub use service::{Discipline, Dispatch, RetriesConfig, ServiceConfig, SlowStartC
 pub use vary::Variation;
 
 use crate::arrivals::{LoadConfig, NoiseConfig};
+use crate::fluid;
 use crate::load::{Load, Superposed, TraceConfig, TraceLoadError, Windows};
 use crate::service::Demand;
 use crate::trace::Trace;
@@ -67,6 +68,9 @@ pub struct ScenarioConfig {
     /// One line for people.
     #[serde(default)]
     pub description: String,
+    /// How requests are simulated.
+    #[serde(default)]
+    pub engine: Engine,
     /// Lengths of things.
     #[serde(default)]
     pub episode: EpisodeConfig,
@@ -110,6 +114,26 @@ pub struct ScenarioConfig {
     /// Constants that each episode draws anew.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vary: Vec<Variation>,
+}
+
+/// How requests are simulated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// One by one: the truth.
+    #[default]
+    Request,
+    /// As probabilities, which is many times faster: see [`crate::fluid`] for what it cannot express.
+    Fluid,
+}
+
+impl std::fmt::Display for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Request => "request",
+            Self::Fluid => "fluid",
+        })
+    }
 }
 
 /// Lengths of episodes and of their parts, in whole seconds.
@@ -268,6 +292,9 @@ impl ScenarioConfig {
             load.check().map_err(|e| e.within("load"))?;
         }
         self.noise.check().map_err(|e| e.within("noise"))?;
+        if self.engine == Engine::Fluid {
+            fluid::check(self)?;
+        }
         Ok((limits, demand))
     }
 }
@@ -349,6 +376,17 @@ impl Scenario {
     #[must_use]
     pub fn on(&self, branch: Branch) -> Self {
         Self { branch: Some(branch), ..self.clone() }
+    }
+
+    /// The same, simulated by another engine.
+    ///
+    /// # Errors
+    /// Names the field that the engine cannot express.
+    pub fn with_engine(&self, engine: Engine) -> Result<Self, ConfigError> {
+        let config = ScenarioConfig { engine, ..self.config.clone() };
+        let check = |config: &ScenarioConfig| config.check_all(&self.folder).map(|_| ());
+        check(&config)?;
+        Ok(Self { vary: Vary::new(&config, check)?, config, ..self.clone() })
     }
 
     /// The same with another configuration of the same load source.

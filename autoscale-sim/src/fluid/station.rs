@@ -71,6 +71,9 @@ impl FluidStation {
     /// Pods come, empty, or go, with what they still have to do.
     pub fn scale(&mut self, model: &FluidModel, pods: Replicas) {
         let before = std::mem::replace(&mut self.pods, f64::from(pods.get()));
+        if self.pods == before {
+            return;
+        }
         let kept = if self.pods < before { self.pods / before } else { 1.0 };
         self.edged |= self.pods > before;
         match model.pooling {
@@ -124,6 +127,11 @@ impl FluidStation {
     /// Mean number of requests that wait for a worker in all pods.
     pub fn waiting(&self) -> f64 {
         self.queues * (self.doomed + self.mean(|x, workers| (x - workers).max(0.0)))
+    }
+
+    /// Mean time in which the workers get to those that wait, in seconds.
+    pub(super) fn backlog_s(&self, model: &FluidModel) -> f64 {
+        self.waiting() / (self.queues * self.workers * model.service_rate).max(1e-9)
     }
 
     fn mean(&self, of: impl Fn(f64, f64) -> f64) -> f64 {

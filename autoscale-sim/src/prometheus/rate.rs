@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// A range without a sample for this many average sampling intervals at one of its ends is taken to reach beyond
 /// the life of the series (`extrapolationThreshold` in `extrapolatedRate`, promql/functions.go).
-const EDGE_INTERVALS: f64 = 1.1;
+pub(crate) const EDGE_INTERVALS: f64 = 1.1;
 
 /// `increase(series[range])` at `at`: the growth over the whole range, in the unit of the counter. `None` with
 /// fewer than two samples in the range.
