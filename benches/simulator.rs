@@ -5,10 +5,10 @@ use autoscale_core::environment::Environment;
 use autoscale_core::policy::{Cadence, Decision, Reason};
 use autoscale_core::seed::Seed;
 use autoscale_core::units::{Replicas, RequestRate};
+use autoscale_sim::engine::Simulator;
 use autoscale_sim::fluid::{FluidFlow, FluidModel, FluidStation};
-use autoscale_sim::scenario::Scenario;
+use autoscale_sim::scenario::{Engine, Scenario};
 use autoscale_sim::station::Station;
-use autoscale_sim::world::World;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
 use rand_distr::Exp1;
@@ -58,12 +58,12 @@ fn engine(c: &mut Criterion) {
     group.bench_function("mm8_fcfs", |b| b.iter(|| black_box(station.serve(BATCH))));
 
     // Pods with queues of their own, random dispatch, lognormal demand; a step is 15 s at 2,000 requests/s.
-    let mut running = Running::new(2000, "random", LOGNORMAL, "");
+    let mut running = Running::new(Engine::Request, 2000, "random", LOGNORMAL, "");
     group.throughput(Throughput::Elements(2000 * INTERVAL.as_secs()));
     group.bench_function("pods_general", |b| b.iter(|| running.hold()));
 
     // The probabilities of a pod's queue over 15 s of a load that changes by the second, and what comes of it.
-    let model = FluidModel::new(running.world.scenario()).expect("nothing that it cannot express");
+    let model = FluidModel::new(&running.scenario).expect("nothing that it cannot express");
     let mut station = FluidStation::new(&model, Replicas::new(running.replicas));
     let mut flow = FluidFlow::new(&model);
     let swing = |second: u64| RequestRate::new(2000.0 + 100.0 * (second % 2) as f64).expect("a rate");
@@ -97,18 +97,20 @@ budget = 0.1
 
 /// A world in the middle of its work.
 struct Running {
-    world: World,
+    scenario: Arc<Scenario>,
+    world: Simulator,
     steps: u32,
     replicas: u32,
 }
 
 impl Running {
     /// Pods of four workers, busy to 60 %, under a constant load with noise.
-    fn new(rps: u32, dispatch: &str, demand: &str, more: &str) -> Self {
+    fn new(engine: Engine, rps: u32, dispatch: &str, demand: &str, more: &str) -> Self {
         let replicas = (f64::from(rps) * 0.056 / 4.0 / 0.6).ceil() as u32;
         let text = format!(
             r#"
 name = "bench"
+engine = "{engine}"
 limits = {{ min_replicas = 1, max_replicas = {most} }}
 load = {{ kind = "constant", rps = {rps} }}
 noise = {{ relative_sd = 0.05 }}
@@ -127,7 +129,8 @@ demand = {demand}
             most = 2 * replicas,
         );
         let scenario = Arc::new(Scenario::from_toml(&text, "bench").expect("a valid scenario"));
-        let mut running = Self { world: World::new(scenario, EPISODE), steps: 0, replicas };
+        let world = Simulator::new(Arc::clone(&scenario), EPISODE).expect("nothing that it cannot express");
+        let mut running = Self { scenario, world, steps: 0, replicas };
         running.begin();
         running.to(replicas);
         for _ in 0..20 {
@@ -162,24 +165,31 @@ fn environment(c: &mut Criterion) {
     let mut group = c.benchmark_group("env_step");
     group.throughput(Throughput::Elements(1));
     for rps in [200, 600, 2000] {
-        let mut running = Running::new(rps, "round-robin", EXPONENTIAL, "");
+        let mut running = Running::new(Engine::Request, rps, "round-robin", EXPONENTIAL, "");
         group.bench_function(format!("request/{rps}"), |b| b.iter(|| running.hold()));
     }
     for rps in [200, 600, 2000] {
-        let mut running = Running::new(rps, "least-outstanding", LOGNORMAL, LIFECYCLE);
+        let mut running = Running::new(Engine::Request, rps, "least-outstanding", LOGNORMAL, LIFECYCLE);
         group.bench_function(format!("full/{rps}"), |b| b.iter(|| running.scale()));
+    }
+    for (id, dispatch) in [("fluid", "random"), ("fluid_pooled", "least-outstanding")] {
+        for rps in [200, 600, 2000] {
+            let mut running = Running::new(Engine::Fluid, rps, dispatch, LOGNORMAL, "");
+            group.bench_function(format!("{id}/{rps}"), |b| b.iter(|| running.scale()));
+        }
     }
     group.finish();
 }
 
 fn world(c: &mut Criterion) {
     let mut group = c.benchmark_group("world");
-    let running = Running::new(200, "random", LOGNORMAL, "");
+    let running = Running::new(Engine::Request, 200, "random", LOGNORMAL, "");
     group.bench_function("branch", |b| b.iter(|| black_box(running.world.clone())));
 
     // Rollouts of many worlds: the figure of two threads over that of one is the scaling.
     group.sample_size(10);
-    let mut worlds: Vec<Running> = (0..8).map(|_| Running::new(200, "random", LOGNORMAL, "")).collect();
+    let mut worlds: Vec<Running> =
+        (0..8).map(|_| Running::new(Engine::Request, 200, "random", LOGNORMAL, "")).collect();
     let steps = 20;
     group.throughput(Throughput::Elements(8 * steps));
     for threads in [1, 2] {

@@ -3,6 +3,7 @@
 pub(crate) mod trace;
 
 use crate::policy_spec::PolicySpec;
+use autoscale_sim::scenario::Engine;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -80,11 +81,30 @@ pub(crate) enum Space {
     Delta,
 }
 
+/// How requests are simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineArg {
+    /// One by one: the truth.
+    Request,
+    /// As expected numbers: many times faster, without the noise of single requests.
+    Fluid,
+}
+
+impl From<EngineArg> for Engine {
+    fn from(engine: EngineArg) -> Self {
+        match engine {
+            EngineArg::Request => Self::Request,
+            EngineArg::Fluid => Self::Fluid,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   autoscale train --algo ppo --episodes 200
   autoscale train --scenario bursts --seed 7 --out runs/bursts-7
   autoscale train --trace requests.csv --target-mean-rps 300 --test-every-days 4
+  autoscale train --engine fluid --episodes 2000
   autoscale train --dry-run")]
 pub(crate) struct TrainArgs {
     /// The learning algorithm.
@@ -95,6 +115,10 @@ pub(crate) struct TrainArgs {
     pub(crate) episodes: u64,
     #[command(flatten)]
     pub(crate) world: WorldArgs,
+    /// How requests are simulated while it learns; the scenario's choice when absent. The model is chosen and
+    /// compared by single requests in any case.
+    #[arg(long, value_enum)]
+    pub(crate) engine: Option<EngineArg>,
     /// Root of everything random.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -156,6 +180,7 @@ pub(crate) struct EvaluateArgs {
 #[command(after_help = "Examples:
   autoscale simulate --scenario bursts --policy hpa
   autoscale simulate --policy clairvoyant:70 --hours 24
+  autoscale simulate --engine fluid --hours 168
   autoscale simulate --policy model:latest --trace requests.csv --out runs/look
 
 In the folder: episode.csv and episode.parquet (a row a control interval), episode.png, and of a
@@ -166,6 +191,9 @@ pub(crate) struct SimulateArgs {
     /// hpa, constant:N, random, clairvoyant, clairvoyant:PERCENT or model:RUN.
     #[arg(long, default_value = "hpa")]
     pub(crate) policy: PolicySpec,
+    /// How requests are simulated; the scenario's choice when absent.
+    #[arg(long, value_enum)]
+    pub(crate) engine: Option<EngineArg>,
     /// Root of everything random.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

@@ -1,6 +1,6 @@
 //! From flags and files to what a run is made of.
 
-use crate::args::{Algorithm, Space, TrainArgs, WorldArgs};
+use crate::args::{Algorithm, EngineArg, Space, TrainArgs, WorldArgs};
 use anyhow::{Context, Result, bail};
 use autoscale_agents::actions::ActionSpace;
 use autoscale_agents::backend::Backend;
@@ -40,7 +40,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn from_args(args: &TrainArgs) -> Result<Self> {
-        let scenario = world(&args.world)?;
+        let scenario = on_engine(world(&args.world)?, args.engine)?;
         Backend::parse(&args.backend)?;
         let mut ppo = PpoConfig::default();
         ppo.num_envs = args.envs.unwrap_or(ppo.num_envs);
@@ -99,6 +99,17 @@ pub(crate) fn world(args: &WorldArgs) -> Result<Scenario> {
             .with_context(|| trace.path.display().to_string())?;
     }
     Ok(config.check(&args.scenario, Path::new(""))?)
+}
+
+/// The scenario on the engine that was asked for, if one was.
+pub(crate) fn on_engine(scenario: Scenario, engine: Option<EngineArg>) -> Result<Scenario> {
+    match engine {
+        None => Ok(scenario),
+        Some(engine) => {
+            let name = scenario.name().to_owned();
+            scenario.with_engine(engine.into()).with_context(|| format!("--engine: {name}"))
+        }
+    }
 }
 
 /// The configuration of a built-in scenario by name, or of a file, with the folder that paths in it start at.

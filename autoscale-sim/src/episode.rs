@@ -207,7 +207,7 @@ impl Episode {
         let mut samples = std::mem::take(&mut self.samples);
         let mut shown = 0;
         for pod in pods {
-            if samples.get(shown).is_none_or(|sample| sample.name != *pod.name) {
+            if samples.get(shown).is_none_or(|sample| !Arc::ptr_eq(&sample.name, pod.name)) {
                 samples.truncate(shown);
                 samples.push(self.new_sample(&pod));
             }

@@ -14,8 +14,8 @@ use autoscale_core::rollout::{StepSink, run_episode};
 use autoscale_core::seed::{Branch, Seed};
 use autoscale_eval::compare::episode_return;
 use autoscale_eval::metric::metrics;
+use autoscale_sim::engine::Simulator;
 use autoscale_sim::scenario::Scenario;
-use autoscale_sim::world::World;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use std::sync::Arc;
@@ -42,10 +42,11 @@ impl StepSink for Ticker {
 }
 
 pub(crate) fn run(args: &SimulateArgs) -> Result<()> {
-    let scenario = Arc::new(settings::world(&args.world)?.on(Branch::Validate));
+    let scenario = settings::on_engine(settings::world(&args.world)?, args.engine)?;
+    let scenario = Arc::new(scenario.on(Branch::Validate));
     let length = args.hours.map_or(scenario.evaluation_episode(), |h| Duration::from_secs_f64(h * 3600.0));
     let seed = Seed::root(args.seed).episode(Branch::Validate, args.episode);
-    let mut world = World::new(Arc::clone(&scenario), length);
+    let mut world = Simulator::new(Arc::clone(&scenario), length)?;
     let mut policy = args.policy.make(&scenario, seed, length).context("--policy")?;
 
     let bar = progress::bar(length.as_secs(), "simulate", args.output);

@@ -18,8 +18,8 @@ use autoscale_core::agent::UpdateStats;
 use autoscale_core::environment::Environment;
 use autoscale_core::record::{EpisodeRecord, RUN_MANIFEST_VERSION, RunManifest};
 use autoscale_core::seed::Branch;
-use autoscale_sim::scenario::Scenario;
-use autoscale_sim::world::World;
+use autoscale_sim::engine::Simulator;
+use autoscale_sim::scenario::{Engine, Scenario};
 use indicatif::ProgressBar;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +29,7 @@ const COMMIT: &str = env!("AUTOSCALE_COMMIT");
 /// Snapshots of training among which, and its start, the model is chosen.
 const CANDIDATES: u64 = 10;
 
-type SimTask = EncodedTask<World>;
+type SimTask = EncodedTask<Simulator>;
 
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let (folder, settings, state) = if let Some(name) = &args.resume {
@@ -113,8 +113,11 @@ fn dry_run(settings: &Settings) -> Result<()> {
     // Measured on one core of a shared 2-core machine: 10 million requests a second and 0.2 ms a learner's step.
     let steps = scenario.training_episode().as_secs_f64() / scenario.control_interval().as_secs_f64();
     let per_hour = scenario.mean_load().per_second() * 3600.0 / 6e6;
-    let train = settings.episodes as f64
-        * (steps * 2e-4 + per_hour * scenario.training_episode().as_secs_f64() / 3600.0 / 2.0);
+    let simulated = match scenario.config().engine {
+        Engine::Request => per_hour * scenario.training_episode().as_secs_f64() / 3600.0 / 2.0,
+        Engine::Fluid => steps * 1e-5,
+    };
+    let train = settings.episodes as f64 * (steps * 2e-4 + simulated);
     let hours = scenario.evaluation_episode().as_secs_f64() / 3600.0;
     let validate = (CANDIDATES + 1) as f64 * settings.validation_seeds as f64 * per_hour / 2.0
         * scenario.training_episode().as_secs_f64()
@@ -151,7 +154,7 @@ fn learn(
     let tasks = (0..settings.ppo.num_envs)
         .map(|_| {
             Ok(EncodedTask::new(
-                World::new(Arc::clone(&train_world), scenario.training_episode()),
+                Simulator::new(Arc::clone(&train_world), scenario.training_episode())?,
                 settings.base_policy()?,
                 settings.action_space.clone(),
                 scenario.weights(),

@@ -15,19 +15,22 @@ pub struct FluidFlow {
     /// Worker-seconds in use.
     pub busy_s: f64,
     /// Requests that came in, by position.
-    pub(super) positions: Vec<f64>,
+    positions: Vec<f64>,
+    /// Positions from here on are empty.
+    reach: usize,
 }
 
 impl FluidFlow {
     /// Nothing yet.
     pub fn new(model: &FluidModel) -> Self {
-        Self { arrived: 0.0, refused: 0.0, busy_s: 0.0, positions: vec![0.0; model.positions()] }
+        Self { arrived: 0.0, refused: 0.0, busy_s: 0.0, positions: vec![0.0; model.positions()], reach: 0 }
     }
 
     /// Forgets all.
     pub fn clear(&mut self) {
         (self.arrived, self.refused, self.busy_s) = (0.0, 0.0, 0.0);
-        self.positions.fill(0.0);
+        self.positions[..self.reach].fill(0.0);
+        self.reach = 0;
     }
 
     /// Adds `other`.
@@ -35,20 +38,31 @@ impl FluidFlow {
         self.arrived += other.arrived;
         self.refused += other.refused;
         self.busy_s += other.busy_s;
-        self.positions.iter_mut().zip(&other.positions).for_each(|(mine, theirs)| *mine += theirs);
+        self.reach = self.reach.max(other.reach);
+        self.positions.iter_mut().zip(other.used()).for_each(|(mine, theirs)| *mine += theirs);
     }
 
-    /// A request at a position between two that are told apart.
-    pub(super) fn deposit(&mut self, position: f64, requests: f64) {
+    /// Adds requests at a position.
+    pub(super) fn put(&mut self, position: usize, requests: f64) {
+        self.positions[position] += requests;
+        self.reach = self.reach.max(position + 1);
+    }
+
+    /// Adds requests at a position between two that are told apart.
+    pub(super) fn put_between(&mut self, position: f64, requests: f64) {
         let (k, share) = (position as usize, position.fract());
-        self.positions[k] += requests * (1.0 - share);
+        self.put(k, requests * (1.0 - share));
         if share > 0.0 {
-            self.positions[k + 1] += requests * share;
+            self.put(k + 1, requests * share);
         }
     }
 
+    fn used(&self) -> &[f64] {
+        &self.positions[..self.reach]
+    }
+
     fn sum(&self, table: &[f64]) -> f64 {
-        self.positions.iter().zip(table).map(|(n, share)| n * share).sum()
+        self.used().iter().zip(table).map(|(n, share)| n * share).sum()
     }
 
     /// Requests that will be answered within the objective.
@@ -68,12 +82,12 @@ impl FluidFlow {
 
     /// Requests whose clients will give up.
     pub fn timed_out(&self, model: &FluidModel) -> f64 {
-        self.positions.iter().sum::<f64>() - self.answered(model)
+        self.used().iter().sum::<f64>() - self.answered(model)
     }
 
     /// Adds to `counts` those answered within the bounds of each histogram bucket.
     pub(super) fn add_buckets(&self, model: &FluidModel, counts: &mut [f64]) {
-        for (n, shares) in self.positions.iter().zip(model.buckets.chunks_exact(counts.len())) {
+        for (n, shares) in self.used().iter().zip(model.buckets.chunks_exact(counts.len())) {
             if *n > 0.0 {
                 counts.iter_mut().zip(shares).for_each(|(count, share)| *count += n * share);
             }
@@ -83,7 +97,7 @@ impl FluidFlow {
     /// Those answered within each point of the model's grid.
     fn below(&self, model: &FluidModel) -> [f64; GRID] {
         let mut below = [0.0; GRID];
-        for (n, row) in self.positions.iter().zip(model.responses.chunks_exact(GRID)) {
+        for (n, row) in self.used().iter().zip(model.responses.chunks_exact(GRID)) {
             if *n > NEGLIGIBLE * self.arrived {
                 below.iter_mut().zip(row).for_each(|(below, share)| *below += n * share);
             }
@@ -110,7 +124,7 @@ impl FluidFlow {
             Duration::from_secs_f64(model.grid[k - 1] + share * (model.grid[k] - model.grid[k - 1]))
         };
         let summary = LatencySummary {
-            mean: Duration::from_secs_f64(self.answered_s(model) / answered),
+            mean: Duration::from_secs_f64((self.answered_s(model) / answered).max(0.0)),
             p50: quantile(0.50),
             p90: quantile(0.90),
             p95: quantile(0.95),

@@ -49,8 +49,7 @@ impl Life {
     /// CPU-seconds used until the whole second `now`, when one that has always served used `served` until then.
     pub(super) fn cpu_used(&self, now: u32, startup_cpu: f64, served: impl Fn(u32) -> f64) -> f64 {
         let starting = (self.ready.min(f64::from(now)) - self.started.max(0.0)).max(0.0);
-        let serving =
-            if now > self.serves { served(now.min(self.stops)) - self.cpu_before } else { 0.0 };
+        let serving = if now > self.serves { served(now.min(self.stops)) - self.cpu_before } else { 0.0 };
         startup_cpu * starting + serving.max(0.0)
     }
 }

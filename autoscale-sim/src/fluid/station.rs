@@ -5,10 +5,13 @@ use super::model::{FluidModel, Pooling};
 use autoscale_core::units::{Replicas, RequestRate};
 
 /// States with less probability than this are left alone.
-pub(super) const NEGLIGIBLE: f64 = 1e-11;
-/// Longest step, and how much the load may change within one.
+pub(super) const NEGLIGIBLE: f64 = 1e-9;
+/// Longest step in seconds, and how much the load may change within one.
 const LONGEST_STEP: usize = 5;
 const SAME_RATE: f64 = 0.1;
+/// The largest negative probability that a step may leave, if it is not the shortest already.
+const RIPPLE: f64 = 1e-3;
+const SHORTEST_STEP: f64 = 0.5;
 /// From twice as many workers on, states of one queue are taken together.
 const FINE_WORKERS: usize = 64;
 /// Standard deviations after which the normal distribution is over.
@@ -162,16 +165,31 @@ impl FluidStation {
         n
     }
 
-    /// One step of `h` seconds with `rate` requests per second.
+    /// Lets `h` seconds pass with `rate` requests per second.
     pub(super) fn step(&mut self, model: &FluidModel, rate: f64, h: f64, flow: &mut FluidFlow) {
-        flow.arrived += rate * h;
         if self.pods == 0.0 {
+            flow.arrived += rate * h;
             flow.refused += rate * h;
             return;
         }
+        let window = self.try_step(model, rate, h);
+        // Where a narrow peak moves far in a step, the second-order rule leaves negative ripples behind.
+        let rippled = self.work.next.iter().any(|&p| p < -RIPPLE);
+        if rippled && h > SHORTEST_STEP {
+            self.step(model, rate, h / 2.0, flow);
+            self.step(model, rate, h / 2.0, flow);
+            return;
+        }
+        flow.arrived += rate * h;
+        self.edged = false;
+        self.account(model, rate, h, window, flow);
+    }
+
+    /// Computes a step, and returns the states that it is for.
+    fn try_step(&mut self, model: &FluidModel, rate: f64, h: f64) -> (usize, usize) {
         let arrivals = rate / self.queues;
         let end = self.states.len();
-        let (mut low, mut high) = (self.low.saturating_sub(8), (self.high + 8).min(end));
+        let (mut low, mut high) = (self.low.saturating_sub(4), (self.high + 4).min(end));
         loop {
             self.transitions(model, arrivals, low, high);
             if self.edged {
@@ -183,14 +201,12 @@ impl FluidStation {
             let below = low > 0 && next[0].abs() > NEGLIGIBLE;
             let above = high < end && next[high - low - 1].abs() > NEGLIGIBLE;
             if !below && !above {
-                break;
+                return (low, high);
             }
             let more = (high - low) / 2;
             low -= if below { more.min(low) } else { 0 };
             high += if above { more.min(end - high) } else { 0 };
         }
-        self.edged = false;
-        self.account(model, rate, h, (low, high), flow);
     }
 
     /// Takes over the step that was computed for these states, and what flowed in it.
@@ -214,10 +230,10 @@ impl FluidStation {
             busy += mean * x.min(self.workers);
             let waiting = x + 1.0 - self.workers;
             if waiting <= 0.0 {
-                flow.positions[0] += seen;
+                flow.put(0, seen);
             } else if admitted > 0.0 {
                 match model.pooling {
-                    Pooling::Apart => flow.positions[waiting as usize] += seen * admitted,
+                    Pooling::Apart => flow.put(waiting as usize, seen * admitted),
                     Pooling::Together => self.wait(model, waiting, seen * admitted, flow),
                 }
             }
@@ -227,7 +243,7 @@ impl FluidStation {
         if model.timeout_s.is_finite() {
             // They stay for a timeout: d doomed / dt = rate in − doomed / timeout, implicitly.
             let arrivals = rate / self.queues;
-            self.doomed = (self.doomed + h * arrivals * doomed) / (1.0 + h / model.timeout_s);
+            self.doomed = (self.doomed + h * arrivals * doomed.max(0.0)) / (1.0 + h / model.timeout_s);
         }
         (self.low, self.high) = (low, high);
         self.narrow();
@@ -256,8 +272,8 @@ impl FluidStation {
         let (shape, scale) = (mean * mean / variance, variance / mean);
         let root = (shape + 1.0).sqrt();
         let lower = requests * (1.0 + root) / (2.0 * root);
-        flow.deposit(model.position_of(scale * (shape + 1.0 - root)), lower);
-        flow.deposit(model.position_of(scale * (shape + 1.0 + root)), requests - lower);
+        flow.put_between(model.position_of(scale * (shape + 1.0 - root)), lower);
+        flow.put_between(model.position_of(scale * (shape + 1.0 + root)), requests - lower);
     }
 
     /// Chance that an arrival that waits for the `k`-th departure sees it in time.
@@ -290,11 +306,8 @@ impl FluidStation {
         for k in low..high {
             let x = (k * self.width) as f64;
             let waiting = x - self.workers;
-            let free = if waiting < 0.0 {
-                1.0
-            } else {
-                ((places - waiting - self.doomed) / width).clamp(0.0, 1.0)
-            };
+            let free =
+                if waiting < 0.0 { 1.0 } else { ((places - waiting - self.doomed) / width).clamp(0.0, 1.0) };
             let served = if free > 0.0 { self.served(model, waiting + 1.0) } else { 0.0 };
             work.admitted.push(free);
             work.served.push(served);
