@@ -14,9 +14,10 @@ pub(super) const GRID: usize = 96;
 /// Points at which the distribution of a wait is known, and how many standard deviations they reach.
 const WAIT_GRID: usize = 128;
 const DEVIATIONS: f64 = 8.0;
-/// Quantiles by which the demand is known.
-const SERVICES: usize = 64;
-/// Draws from which they are taken.
+/// Equally likely parts of the demand; the last of them is halved again and again, for objectives lie in the tail.
+const PARTS: usize = 64;
+const HALVINGS: usize = 9;
+/// Draws by which the demand is known; the smallest part has two of them.
 const DRAWS: usize = 1 << 16;
 
 /// How requests find a worker.
@@ -61,8 +62,15 @@ pub struct FluidModel {
     pub(super) answered_s: Vec<f64>,
 }
 
-/// Means of equally likely parts of the demand, in seconds, rising.
-struct Services(Vec<f64>);
+/// The demand as it is served, in seconds.
+struct Services {
+    /// Draws, rising.
+    draws: Vec<f64>,
+    /// Means of parts, rising, and their probabilities.
+    parts: Vec<(f64, f64)>,
+    mean: f64,
+    cv2: f64,
+}
 
 impl FluidModel {
     /// The pods of this scenario.
@@ -73,7 +81,7 @@ impl FluidModel {
         let config = scenario.config();
         check(config)?;
         let service = &config.service;
-        let (services, mean, cv2) = demand(scenario);
+        let services = Services::of(scenario);
         let together = service.dispatch == Dispatch::LeastOutstanding;
         let timeout_s = service.timeout_ms.map_or(f64::INFINITY, |ms| ms / 1000.0);
         let mut model = Self {
@@ -82,8 +90,8 @@ impl FluidModel {
             places: service.queue_capacity.map_or(MOST_PLACES, |k| (k as usize).min(MOST_PLACES)),
             timeout_s,
             slo_s: scenario.slo().as_secs_f64(),
-            service_rate: 1.0 / mean,
-            cv2,
+            service_rate: 1.0 / services.mean,
+            cv2: services.cv2,
             served: Vec::new(),
             longest_s: 0.0,
             grid: Vec::new(),
@@ -99,14 +107,14 @@ impl FluidModel {
     }
 
     fn tabulate(&mut self, services: &Services) {
-        let slowest = services.0[SERVICES - 1];
+        let slowest = services.parts[PARTS - 1].0;
         let between = 1.0 / (self.workers as f64 * self.service_rate);
         self.longest_s = if self.timeout_s.is_finite() {
             self.timeout_s
         } else {
             slowest * 4.0 + between * self.places as f64 * 2.0
         };
-        let shortest = services.0[0].max(1e-5) / 2.0;
+        let shortest = services.parts[0].0.max(1e-5) / 2.0;
         let growth = libm::log(self.longest_s / shortest) / (GRID - 1) as f64;
         self.grid = (0..GRID).map(|k| shortest * libm::exp(growth * k as f64)).collect();
         match self.pooling {
@@ -116,7 +124,7 @@ impl FluidModel {
                     self.served.push(wait.within(self.timeout_s));
                     self.add_position(services, wait.mean, |t| match place {
                         0 => services.within(t),
-                        _ => services.0.iter().map(|s| wait.within(t - s)).sum::<f64>() / SERVICES as f64,
+                        _ => services.parts.iter().map(|(s, share)| share * wait.within(t - s)).sum::<f64>(),
                     });
                 }
             }
@@ -141,7 +149,7 @@ impl FluidModel {
                 .map(|(t, f)| (t[1] - t[0]) * (answered - f64::midpoint(f[0], f[1])).max(0.0))
                 .sum::<f64>()
         } else {
-            wait + services.0.iter().sum::<f64>() / SERVICES as f64
+            wait + services.mean
         });
         self.answered.push(answered);
         self.in_time.push(response(self.slo_s.min(self.timeout_s)));
@@ -159,43 +167,38 @@ impl FluidModel {
     }
 }
 
-/// Equal parts of the demand as it is served, its mean and its squared coefficient of variation.
-fn demand(scenario: &Scenario) -> (Services, f64, f64) {
-    let mut stream = Seed::root(0).child("fluid").stream();
-    let stretch = scenario.config().service.stretch();
-    let mut draws: Vec<f64> = (0..DRAWS).map(|_| scenario.demand().draw(&mut stream) * stretch).collect();
-    draws.sort_by(f64::total_cmp);
-    let mean = scenario.demand().mean_s() * stretch;
-    // The mean is known better than by drawing.
-    let off = mean * DRAWS as f64 / draws.iter().sum::<f64>();
-    for draw in &mut draws {
-        *draw *= off;
-    }
-    let variance = draws.iter().map(|d| (d - mean) * (d - mean)).sum::<f64>() / DRAWS as f64;
-    let stride = DRAWS / SERVICES;
-    let services = draws.chunks(stride).map(|c| c.iter().sum::<f64>() / c.len() as f64).collect();
-    (Services(services), mean, variance / (mean * mean))
-}
-
 impl Services {
-    /// Distribution function: straight lines between the parts' means.
-    fn within(&self, t: f64) -> f64 {
-        if t <= 0.0 {
-            return 0.0;
+    fn of(scenario: &Scenario) -> Self {
+        let mut stream = Seed::root(0).child("fluid").stream();
+        let stretch = scenario.config().service.stretch();
+        let mut draws: Vec<f64> = (0..DRAWS).map(|_| scenario.demand().draw(&mut stream) * stretch).collect();
+        draws.sort_by(f64::total_cmp);
+        let mean = scenario.demand().mean_s() * stretch;
+        // The mean is known better than by drawing.
+        let off = mean * DRAWS as f64 / draws.iter().sum::<f64>();
+        for draw in &mut draws {
+            *draw *= off;
         }
-        let (services, n) = (&self.0, self.0.len() as f64);
-        let above = services.partition_point(|&s| s <= t);
-        let (before, after) = match above {
-            0 => return (t / services[0]) * 0.5 / n,
-            k if k == services.len() => {
-                // The last part is the mean of the uppermost draws, whose tail is taken for exponential.
-                let last = services[k - 1];
-                let scale = (last - services[k - 2]).max(1e-12);
-                return 1.0 - 0.5 / n * libm::exp(-(t - last) / scale);
-            }
-            k => (services[k - 1], services[k]),
-        };
-        (above as f64 - 0.5 + (t - before) / (after - before).max(1e-12)) / n
+        let variance = draws.iter().map(|d| (d - mean) * (d - mean)).sum::<f64>() / DRAWS as f64;
+        let mut parts = Vec::new();
+        let mut rest = &draws[..];
+        while !rest.is_empty() {
+            let whole = DRAWS / PARTS;
+            let n = match rest.len() {
+                more if more > whole => whole,
+                few if few > whole >> HALVINGS => few / 2,
+                few => few,
+            };
+            let (part, later) = rest.split_at(n);
+            parts.push((part.iter().sum::<f64>() / n as f64, n as f64 / DRAWS as f64));
+            rest = later;
+        }
+        Self { draws, parts, mean, cv2: variance / (mean * mean) }
+    }
+
+    /// Distribution function.
+    fn within(&self, t: f64) -> f64 {
+        self.draws.partition_point(|&draw| draw <= t) as f64 / DRAWS as f64
     }
 }
 
