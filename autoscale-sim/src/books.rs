@@ -87,8 +87,8 @@ impl Books {
         self.gathered.counts.arrived += u64::from(now >= self.begin);
     }
 
-    /// A request left the system for good at `left`.
-    pub(crate) fn left(&mut self, request: &Request, left: f64, end: RequestEnd) {
+    /// A request left the system for good at `left`; `pod` answered it, if it was answered.
+    pub(crate) fn left(&mut self, request: &Request, left: f64, end: RequestEnd, pod: Option<u64>) {
         let ledger = &mut self.ledger;
         match end {
             RequestEnd::Answered => ledger.answered += 1,
@@ -106,6 +106,7 @@ impl Books {
                 attempts: request.attempt,
                 left: time(left),
                 end,
+                pod,
             });
         }
     }

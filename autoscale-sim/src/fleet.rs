@@ -94,10 +94,11 @@ impl Fleet {
         self.pods[pod].abandon(&self.model, attempt, now, second)
     }
 
-    /// Ends the second that began at `second`: see [`Pod::end_second`].
-    pub(crate) fn end_second(&mut self, second: f64, mut answered: impl FnMut(&Leaving)) {
+    /// Ends the second that began at `second`: see [`Pod::end_second`]. `answered` hears which pod answered.
+    pub(crate) fn end_second(&mut self, second: f64, mut answered: impl FnMut(u64, &Leaving)) {
         for pod in &mut self.pods {
-            pod.end_second(&self.model, second, &mut answered);
+            let ordinal = pod.ordinal;
+            pod.end_second(&self.model, second, |answer| answered(ordinal, answer));
         }
     }
 

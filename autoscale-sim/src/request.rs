@@ -18,6 +18,8 @@ pub struct RequestTrace {
     pub left: Timestamp,
     /// How.
     pub end: RequestEnd,
+    /// The pod that answered it, by the order of creation.
+    pub pod: Option<u64>,
 }
 
 /// How a request, or an attempt at one, ended for its client.

@@ -188,7 +188,7 @@ impl World {
     /// An attempt failed at `now`: its client tries again, or the request has ended.
     fn fail(&mut self, request: Request, now: f64, end: RequestEnd) {
         if !self.clients.try_again(request, now) {
-            self.books.left(&request, now, end);
+            self.books.left(&request, now, end, None);
         }
     }
 
@@ -205,7 +205,9 @@ impl World {
             gathered.ready_seconds += f64::from(self.fleet.counts(spec).ready.get());
         }
         let books = &mut self.books;
-        self.fleet.end_second(second, |l| books.left(&l.attempt.request, l.at, RequestEnd::Answered));
+        self.fleet.end_second(second, |pod, answer| {
+            books.left(&answer.attempt.request, answer.at, RequestEnd::Answered, Some(pod));
+        });
 
         self.episode.clock += 1;
         let now = f64::from(self.episode.clock);

@@ -17,6 +17,7 @@ use autoscale_policies::schedule::Schedule;
 use autoscale_sim::clairvoyant::clairvoyant_schedule;
 use autoscale_sim::engine::Simulator;
 use autoscale_sim::scenario::{Dispatch, Engine, Scenario};
+use proptest::prelude::*;
 use rand::RngExt;
 use rayon::prelude::*;
 use std::path::Path;
@@ -219,6 +220,81 @@ fn what_flows_cannot_express_is_refused_by_name() {
         let message = Scenario::from_toml(&text.replacen(from, to, 1), "f").unwrap_err().to_string();
         for part in parts {
             assert!(message.contains(part), "{message:?} lacks {part:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn flows_are_finite_and_nothing_gets_lost(
+        seed in 0u64..1000,
+        wishes in proptest::collection::vec(0u32..40, 30),
+        dispatch in proptest::sample::select(vec!["random", "least-outstanding"]),
+        workers in 1u32..6,
+        queue in proptest::option::of(0u32..60),
+        timeout_ms in proptest::option::of(400u32..5000),
+        (cv, ready_s, period) in (0.2f64..3.0, 0.5f64..60.0, 1u64..40),
+    ) {
+        let optional = |name: &str, v: Option<u32>| v.map_or(String::new(), |v| format!("{name} = {v}"));
+        let text = format!(
+            r#"
+name = "small"
+engine = "fluid"
+limits = {{ min_replicas = 1, max_replicas = 30 }}
+load = {{ kind = "mmpp", low_rps = 10, high_rps = 600, mean_low_s = 60, mean_high_s = 40 }}
+noise = {{ relative_sd = 0.2 }}
+[episode]
+warmup_s = 30
+[slo]
+latency_ms = 400
+[startup]
+ready_median_s = {ready_s}
+cpu_factor = 1.5
+[service]
+workers = {workers}
+{}
+{}
+dispatch = "{dispatch}"
+cpu_request_milli = 500
+demand = {{ distribution = "gamma", mean_ms = 80, cv = {cv} }}
+"#,
+            optional("queue_capacity", queue),
+            optional("timeout_ms", timeout_ms),
+        );
+        let scenario = Arc::new(Scenario::from_toml(&text, "small").unwrap());
+        let mut world = Simulator::new(scenario, Duration::from_secs(600)).unwrap();
+        world.reset(Seed::root(seed), Cadence::every(Duration::from_secs(period)));
+        let mut pod_hours = 0.0;
+        for &wish in wishes.iter().cycle() {
+            let outcome = world.step(Decision::scale_to(Replicas::new(wish), Reason::rule("test"))).unwrap();
+            pod_hours += outcome.reward.pod_hours;
+            if outcome.end.is_some() {
+                break;
+            }
+        }
+        let record = world.record();
+        let requests = record.requests();
+        prop_assert_eq!(requests.arrived, requests.in_time + requests.violations());
+        let offered: f64 = record.intervals.iter().map(|i| i.offered.per_second() * 15.0).sum();
+        prop_assert!((requests.arrived as f64 - offered).abs() < 2.0 + 1e-3 * offered, "{requests:?} of {offered}");
+        let recorded: f64 = record.intervals.iter().map(|i| i.mean_pods * 15.0).sum();
+        prop_assert!((recorded / 3600.0 - pod_hours).abs() < 1e-9);
+        for interval in &record.intervals {
+            let answered = interval.requests.in_time + interval.requests.late;
+            prop_assert!(interval.histogram.count().abs_diff(answered) <= 3, "{answered} answered");
+            if let Some(l) = interval.latency {
+                prop_assert!(l.p50 <= l.p90 && l.p90 <= l.p95 && l.p95 <= l.p99);
+                if let Some(timeout) = timeout_ms {
+                    prop_assert!(l.p99 <= Duration::from_millis(u64::from(timeout)));
+                }
+            }
+        }
+        for seen in world.observe().history {
+            prop_assert!(seen.in_flight.is_finite() && seen.in_flight >= -1e-6);
+            prop_assert!(seen.queued <= seen.in_flight + 1e-6);
+            prop_assert!(seen.cpu_utilization.is_none_or(|u| u.fraction() < 3.0));
         }
     }
 }

@@ -5,6 +5,7 @@
 use autoscale_core::contract::environment_is_sound;
 use autoscale_core::environment::Environment;
 use autoscale_core::policy::{Cadence, Decision, Reason};
+use autoscale_core::sample::ReadyStatus;
 use autoscale_core::seed::Seed;
 use autoscale_core::units::Replicas;
 use autoscale_sim::scenario::Scenario;
@@ -131,6 +132,37 @@ proptest! {
         prop_assert!((pod_seconds / 3600.0 - record.totals.pod_hours).abs() < 1e-9);
         let recorded: f64 = record.intervals.iter().map(|i| i.mean_pods * 15.0).sum();
         prop_assert!((recorded - pod_seconds).abs() < 1e-6, "pod-seconds are conserved");
+    }
+
+    #[test]
+    fn pods_serve_from_ready_until_their_grace_is_over(
+        seed in 0u64..1000, wishes in proptest::collection::vec(0u32..14, 24), case in cases(),
+    ) {
+        let scenario = scenario(case);
+        let grace = Duration::from_secs_f64(scenario.config().termination.grace_s);
+        let mut world = World::new(scenario, Duration::from_secs(240)).with_request_log();
+        world.reset(Seed::root(seed), Cadence::every(Duration::from_secs(1)));
+        let (mut answers, mut over) = (0, false);
+        while !over {
+            world.clear_requests();
+            let seen = world.observe();
+            let now = seen.now;
+            let serving: Vec<String> = seen
+                .pods
+                .iter()
+                .filter(|pod| pod.ready.unwrap().status == ReadyStatus::True)
+                .filter(|pod| pod.deletion.is_none_or(|at| now < at + grace))
+                .map(|pod| pod.name.to_string())
+                .collect();
+            let wish = wishes[(now.as_secs_f64() / 10.0) as usize % wishes.len()];
+            over = world.step(to(wish)).unwrap().end.is_some();
+            for request in world.requests().iter().filter(|r| r.end == RequestEnd::Answered) {
+                answers += 1;
+                let pod = format!("pod-{}", request.pod.unwrap());
+                prop_assert!(serving.contains(&pod), "{pod} answered after {now:?}, when only {serving:?} served");
+            }
+        }
+        prop_assert!(answers > 0);
     }
 
     #[test]

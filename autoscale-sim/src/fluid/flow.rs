@@ -94,14 +94,18 @@ impl FluidFlow {
         }
     }
 
-    /// Those answered within each point of the model's grid.
-    fn below(&self, model: &FluidModel) -> [f64; GRID] {
+    /// Those of the `answered` that are answered within each point of the model's grid; within the last, all.
+    fn below(&self, model: &FluidModel, answered: f64) -> [f64; GRID] {
         let mut below = [0.0; GRID];
         for (n, row) in self.used().iter().zip(model.responses.chunks_exact(GRID)) {
             if *n > NEGLIGIBLE * self.arrived {
                 below.iter_mut().zip(row).for_each(|(below, share)| *below += n * share);
             }
         }
+        for below in &mut below {
+            *below = below.min(answered);
+        }
+        below[GRID - 1] = answered;
         below
     }
 
@@ -116,7 +120,7 @@ impl FluidFlow {
         if answered < 1e-9 {
             return None;
         }
-        let below = self.below(model);
+        let below = self.below(model, answered);
         let quantile = |q: f64| {
             let wanted = q * answered;
             let k = below.partition_point(|&n| n < wanted).clamp(1, GRID - 1);

@@ -137,8 +137,10 @@ impl FluidStation {
         self.waiting() / (self.queues * self.workers * model.service_rate).max(1e-9)
     }
 
+    /// Ripples may take it below zero by a trace.
     fn mean(&self, of: impl Fn(f64, f64) -> f64) -> f64 {
-        (self.low..self.high).map(|k| self.states[k] * of((k * self.width) as f64, self.workers)).sum()
+        let states = (self.low..self.high).map(|k| self.states[k] * of((k * self.width) as f64, self.workers));
+        states.sum::<f64>().max(0.0)
     }
 
     /// Lets the seconds pass that have these mean rates of arrivals over all pods, and adds to `flow`.
