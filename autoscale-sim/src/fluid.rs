@@ -1,9 +1,12 @@
-//! The fluid engine's kernel: pods as probabilities instead of requests.
+//! The fluid engine: the probability of every queue length instead of requests.
 //!
-//! Under random dispatch every pod gets a Poisson stream of its own, so all pods are copies of one queue, and the
-//! share of pods with x requests in them is the probability that one has x. With exponential demand that is a
-//! birth-death chain, and its transient distribution is exact; the mixture of older pods and fresh, empty ones
-//! obeys the same equation, since it is linear. Three things make it fit real pods:
+//! [`FluidWorld`] stands behind the same trait as the request engine, with the same load, the same lives of pods and
+//! the same metrics pipeline; its kernel is [`FluidStation`]. Under random dispatch every pod gets a Poisson stream
+//! of its own, so all pods are copies of one queue, and the share of pods with x requests in them is the
+//! probability that one has x. Where the least busy pod gets a request, hardly any waits while a worker is idle
+//! anywhere, so all pods are taken for one queue with all workers. With exponential demand either is a birth-death
+//! chain, and its transient distribution is exact; the mixture of older pods and fresh, empty ones obeys the same
+//! equation, since it is linear. Three things make it fit real pods:
 //!
 //! * **Demand of any variability.** Above the first waiting request, births and deaths both get cμ (cv² − 1)/2 more.
 //!   That leaves the drift as it is and gives the queue the variance of the demand; for one worker the stationary
@@ -16,7 +19,11 @@
 //!   tables are made once.
 //!
 //! The chain is advanced by TR-BDF2 (Bank et al. 1985; Hosea and Shampine 1996), which takes steps of seconds however
-//! short the services are, over the states that hold any probability.
+//! short the services are, over the states that hold any probability. Of one large queue, some states are taken
+//! together, with the drift and variance of single requests.
+//!
+//! Processor sharing, retries, slow start, crashes, evictions, nodes, lost scrapes and other kinds of dispatch are
+//! refused. What is lost against requests is noise: metrics are expected values.
 
 mod flow;
 mod model;

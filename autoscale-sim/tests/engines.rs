@@ -92,6 +92,8 @@ fn pods_live_alike() {
     }
 }
 
+type Read = fn(&Measurement) -> f64;
+
 /// What a policy sees: without bias over an hour, and interval by interval as close as the noise of single requests
 /// allows.
 #[test]
@@ -107,7 +109,7 @@ fn metrics_look_alike() {
     }
     // Without the first of the warm-up, when there is nothing to see yet.
     let [truth, flow] = [0, 1].map(|k| &worlds[k].observe().history[10..]);
-    let figures: [(&str, fn(&Measurement) -> f64, f64, f64); 5] = [
+    let figures: [(&str, Read, f64, f64); 5] = [
         ("arrival rate", |m| m.arrival_rate.per_second(), 0.01, 0.02),
         ("CPU", |m| m.cpu_utilization.unwrap().fraction(), 0.01, 0.04),
         ("p95", |m| m.latency.unwrap().p95.as_secs_f64(), 0.02, 0.04),
@@ -188,8 +190,8 @@ fn policies_cost_and_rank_alike() {
 #[test]
 fn what_flows_cannot_express_is_refused_by_name() {
     let text = Scenario::builtin_source("match-day").unwrap().replacen(
-        "[episode]",
-        "engine = \"fluid\"\n[episode]",
+        "engine = \"request\"",
+        "engine = \"fluid\"",
         1,
     );
     Scenario::from_toml(&text, "f").unwrap();

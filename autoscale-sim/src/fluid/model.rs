@@ -130,7 +130,8 @@ impl FluidModel {
             }
             Pooling::Together => {
                 for k in 0..=WAITS {
-                    let wait = self.longest_s * (k as f64 / WAITS as f64).powi(2);
+                    let share = k as f64 / WAITS as f64;
+                    let wait = self.longest_s * share * share;
                     self.add_position(services, wait, |t| services.within(t - wait));
                 }
             }

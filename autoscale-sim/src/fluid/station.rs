@@ -20,7 +20,7 @@ const TAIL: f64 = 6.0;
 /// The pods of a service: how many, and how probable each number of requests is, in one of them or in all.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FluidStation {
-    pods: f64,
+    pods: Replicas,
     /// Alike queues, and workers in each.
     queues: f64,
     workers: f64,
@@ -56,7 +56,7 @@ impl FluidStation {
     /// Empty pods.
     pub fn new(model: &FluidModel, pods: Replicas) -> Self {
         let mut station = Self {
-            pods: 0.0,
+            pods: Replicas::ZERO,
             queues: 0.0,
             workers: 0.0,
             width: 1,
@@ -73,16 +73,16 @@ impl FluidStation {
 
     /// Pods come, empty, or go, with what they still have to do.
     pub fn scale(&mut self, model: &FluidModel, pods: Replicas) {
-        let before = std::mem::replace(&mut self.pods, f64::from(pods.get()));
-        if self.pods == before {
+        if pods == self.pods {
             return;
         }
-        let kept = if self.pods < before { self.pods / before } else { 1.0 };
-        self.edged |= self.pods > before;
+        let (before, now) = (f64::from(self.pods.get()), f64::from(pods.get()));
+        self.pods = pods;
+        self.edged |= now > before;
         match model.pooling {
             Pooling::Apart => {
-                if self.pods > before {
-                    let old = before / self.pods;
+                if now > before {
+                    let old = before / now;
                     for p in &mut self.states {
                         *p *= old;
                     }
@@ -91,9 +91,10 @@ impl FluidStation {
                     (self.low, self.high) = (0, self.high.max(1));
                     self.doomed *= old;
                 }
-                (self.queues, self.workers) = (self.pods, model.workers as f64);
+                (self.queues, self.workers) = (now, model.workers as f64);
             }
             Pooling::Together => {
+                let kept = if now < before { now / before } else { 1.0 };
                 let pods = pods.get() as usize;
                 let workers = pods * model.workers;
                 (self.queues, self.workers) = (1.0, workers as f64);
@@ -139,7 +140,8 @@ impl FluidStation {
 
     /// Ripples may take it below zero by a trace.
     fn mean(&self, of: impl Fn(f64, f64) -> f64) -> f64 {
-        let states = (self.low..self.high).map(|k| self.states[k] * of((k * self.width) as f64, self.workers));
+        let states =
+            (self.low..self.high).map(|k| self.states[k] * of((k * self.width) as f64, self.workers));
         states.sum::<f64>().max(0.0)
     }
 
@@ -169,7 +171,7 @@ impl FluidStation {
 
     /// Lets `h` seconds pass with `rate` requests per second.
     pub(super) fn step(&mut self, model: &FluidModel, rate: f64, h: f64, flow: &mut FluidFlow) {
-        if self.pods == 0.0 {
+        if self.pods == Replicas::ZERO {
             flow.arrived += rate * h;
             flow.refused += rate * h;
             return;
@@ -303,7 +305,7 @@ impl FluidStation {
         }
         let width = self.width as f64;
         let full = self.workers * model.service_rate;
-        let places = model.places as f64 * self.pods / self.queues;
+        let places = model.places as f64 * f64::from(self.pods.get()) / self.queues;
         let scatter = (full * (model.cv2 - 1.0) / 2.0).max(-arrivals).max(-0.999 * full);
         for k in low..high {
             let x = (k * self.width) as f64;
