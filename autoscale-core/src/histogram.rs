@@ -58,8 +58,12 @@ impl LogHistogram {
     /// Counts one response time, in seconds.
     pub fn record_secs(&mut self, seconds: f64) {
         let index = bucket(seconds);
-        self.reach(index, index);
-        self.counts[index - self.first] += 1;
+        if let Some(count) = self.counts.get_mut(index.wrapping_sub(self.first)) {
+            *count += 1;
+        } else {
+            self.reach(index, index);
+            self.counts[index - self.first] += 1;
+        }
         self.total += 1;
         self.sum_s += seconds;
     }

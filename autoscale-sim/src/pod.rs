@@ -401,11 +401,11 @@ impl Pod {
             Server::Fifo(fifo) => {
                 let (fate, service) = fifo.admit(model, now, demand * model.stretch);
                 if let Some(service) = service {
-                    self.use_cpu(
-                        service.start - second,
-                        service.done - second,
-                        demand * model.cpu_per_demand,
-                    );
+                    let (from, to) = (service.start - second, service.done - second);
+                    let last = self.use_cpu(from, to, demand * model.cpu_per_demand);
+                    if let Fate::Answered { at } = fate {
+                        last.answers.push(Leaving { attempt, at });
+                    }
                 }
                 let busy_until = match (service, fate) {
                     (Some(service), _) => Some(service.done),
@@ -420,12 +420,11 @@ impl Pod {
             }
         };
         match fate {
-            Fate::Answered { at } => self.second(at - second).answers.push(Leaving { attempt, at }),
             Fate::TimedOut { at } if at >= second + 1.0 => {
                 self.second(at - second).timeouts.push(Leaving { attempt, at });
             }
             Fate::TimedOut { .. } => self.exporter.abandoned(1),
-            Fate::Refused | Fate::Open => {}
+            Fate::Answered { .. } | Fate::Refused | Fate::Open => {}
         }
         if fate == Fate::Refused {
             self.exporter.refused();
@@ -454,18 +453,21 @@ impl Pod {
         &mut self.ahead[index]
     }
 
-    /// Spreads `cpu` evenly over `from..to`, seconds after the start of the current one.
-    fn use_cpu(&mut self, from: f64, to: f64, cpu: f64) {
+    /// Spreads `cpu` evenly over `from..to`, seconds after the start of the current one; returns the last of them.
+    fn use_cpu(&mut self, from: f64, to: f64, cpu: f64) -> &mut Second {
         let (first, last) = (whole(from), whole(to));
-        self.second(to).cpu += if first == last { cpu } else { 0.0 };
-        if first == last {
-            return;
+        if first < last {
+            let per_second = cpu / (to - from);
+            self.second(to).cpu += per_second * (to - last as f64);
+            for second in first..last {
+                let begin = from.max(second as f64);
+                self.ahead[second].cpu += per_second * (second as f64 + 1.0 - begin);
+            }
+            return &mut self.ahead[last];
         }
-        let per_second = cpu / (to - from);
-        for second in first..=last {
-            let (begin, end) = (from.max(second as f64), to.min(second as f64 + 1.0));
-            self.ahead[second].cpu += per_second * (end - begin);
-        }
+        let second = self.second(to);
+        second.cpu += cpu;
+        second
     }
 
     /// Takes the clients that give up in the second that begins, as far as that is known.
