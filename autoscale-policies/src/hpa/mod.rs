@@ -8,13 +8,15 @@ mod behavior;
 mod replica_calculator;
 
 pub use behavior::{Behavior, PolicyType, ScalingPolicy, ScalingRules, SelectPolicy};
-pub use replica_calculator::{CpuTarget, NoProposal, Proposal};
+pub use replica_calculator::{
+    NoProposal, PodValue, PodValues, Proposal, Readiness, ReplicaCalculator, Resource, Shown, resource_value,
+};
 
 use autoscale_core::limits::Bound;
 use autoscale_core::policy::{Cadence, Decision, Observation, Policy, Reason};
 use autoscale_core::rule::Tolerance;
 use autoscale_core::seed::Seed;
-use autoscale_core::units::Timestamp;
+use autoscale_core::units::{Replicas, Timestamp};
 use autoscale_core::validate::{ConfigError, count_in_range};
 use behavior::Normalizer;
 use serde::{Deserialize, Serialize};
@@ -54,7 +56,9 @@ impl Default for HpaConfig {
 /// The emulated controller with its memory of recommendations and scale events.
 #[derive(Clone, Debug)]
 pub struct Hpa {
-    target: CpuTarget,
+    target_percent: i32,
+    tolerance: Tolerance,
+    readiness: Readiness,
     sync_period: Duration,
     normalizer: Normalizer,
 }
@@ -71,9 +75,9 @@ impl Hpa {
         config.behavior.check()?;
         let seconds = |s: u32| Duration::from_secs(u64::from(s));
         Ok(Self {
-            target: CpuTarget {
-                percent: config.target_utilization_percent,
-                tolerance: Tolerance::new(config.tolerance, config.tolerance)?,
+            target_percent: config.target_utilization_percent as i32,
+            tolerance: Tolerance::new(config.tolerance, config.tolerance)?,
+            readiness: Readiness {
                 cpu_initialization_period: seconds(config.cpu_initialization_period_s),
                 initial_readiness_delay: seconds(config.initial_readiness_delay_s),
             },
@@ -107,16 +111,27 @@ impl Policy for Hpa {
                 return Decision::scale_to(at, Reason { bound, ..Reason::rule("outside-limits") });
             }
         }
-        let proposal = match self.target.propose(spec, observation.pods, now) {
+        let calculator = ReplicaCalculator {
+            pods: observation.pods,
+            now,
+            readiness: self.readiness,
+            tolerance: self.tolerance,
+        };
+        let whole_pod = (Resource::Cpu, None);
+        let proposed = PodValues::of_resource(observation.pods, Resource::Cpu, None).and_then(|values| {
+            calculator.utilization(spec.get() as i32, self.target_percent, whole_pod, &values)
+        });
+        let proposal = match proposed {
             Ok(proposal) => proposal,
             // A failed reconcile changes nothing and leaves no trace.
             Err(error) => {
                 return Decision::hold(Reason { metric: Some("cpu"), ..Reason::rule(error.rule()) });
             }
         };
-        let (desired, bound) = self.normalizer.normalize(spec, proposal.replicas, limits, now);
+        let raw = Replicas::new(proposal.replicas.max(0) as u32);
+        let (desired, bound) = self.normalizer.normalize(spec, raw, limits, now);
         self.normalizer.rescaled(spec, desired, now);
-        let reason = Reason { rule: proposal.rule, metric: Some("cpu"), raw: Some(proposal.replicas), bound };
+        let reason = Reason { rule: proposal.rule, metric: Some("cpu"), raw: Some(raw), bound };
         if desired == spec { Decision::hold(reason) } else { Decision::scale_to(desired, reason) }
     }
 }

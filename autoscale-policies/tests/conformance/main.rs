@@ -1,0 +1,68 @@
+//! Decisions of real autoscalers, replayed: every case of every file in a folder.
+//!
+//! The folder is that of `AUTOSCALE_CASES` if it is set, else `../shared/hpa-cases` beside the project, else the test
+//! says that there was nothing to compare with.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "what was compared")]
+
+mod json;
+mod replicas;
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// What a case says is wrong, if anything.
+type Verdict = Result<(), String>;
+
+/// The check for cases of this kind; `None` for kinds that nothing here emulates.
+fn check(operation: &str) -> Option<fn(&Value) -> Verdict> {
+    Some(match operation {
+        "replicas" => replicas::check,
+        _ => return None,
+    })
+}
+
+fn folder() -> PathBuf {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/hpa-cases");
+    std::env::var_os("AUTOSCALE_CASES").map_or_else(beside, PathBuf::from)
+}
+
+#[test]
+fn decisions_are_those_of_the_real_autoscalers() {
+    let folder = folder();
+    if !folder.is_dir() {
+        println!("skipped: no decisions of real autoscalers at {}", folder.display());
+        return;
+    }
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .collect();
+    files.sort();
+    let mut failures = 0;
+    for file in files {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        let content: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        let (mut passed, mut failed, mut unknown) = (0, 0, 0);
+        for case in json::list(&content["cases"]) {
+            let Some(check) = check(case["op"].as_str().unwrap_or("kpa")) else {
+                unknown += 1;
+                continue;
+            };
+            match check(case) {
+                Ok(()) => passed += 1,
+                Err(wrong) => {
+                    failed += 1;
+                    println!("{name}: {}: {wrong}", case["name"].as_str().unwrap());
+                }
+            }
+        }
+        let rest =
+            if unknown > 0 { format!(", {unknown} of kinds that are not emulated") } else { String::new() };
+        println!("{name}: {passed} passed, {failed} failed{rest}");
+        failures += failed;
+    }
+    assert_eq!(failures, 0, "cases failed");
+}
