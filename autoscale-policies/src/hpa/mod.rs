@@ -5,9 +5,18 @@
 //! HPAs without `behavior` are not emulated.
 
 mod behavior;
+mod controller;
+mod normalizer;
 mod replica_calculator;
 
-pub use behavior::{Behavior, PolicyType, ScalingPolicy, ScalingRules, SelectPolicy};
+pub use behavior::{
+    Behavior, BehaviorSpec, PolicyType, ScalingPolicy, ScalingRules, ScalingRulesSpec, SelectPolicy,
+};
+pub use controller::{
+    Condition, ConditionType, Controller, ControllerConfig, Gate, HpaSpec, MetricSource, MetricSpec,
+    Reconciled, RescaleReason, ResourceTarget, ValueTarget, Write,
+};
+pub use normalizer::{Legacy, Limited, Normalized, Normalizer, Range, Stabilized};
 pub use replica_calculator::{
     NoProposal, PodValue, PodValues, Proposal, Readiness, ReplicaCalculator, Resource, Shown, resource_value,
 };
@@ -16,9 +25,8 @@ use autoscale_core::limits::Bound;
 use autoscale_core::policy::{Cadence, Decision, Observation, Policy, Reason};
 use autoscale_core::rule::Tolerance;
 use autoscale_core::seed::Seed;
-use autoscale_core::units::{Replicas, Timestamp};
+use autoscale_core::units::Replicas;
 use autoscale_core::validate::{ConfigError, count_in_range};
-use behavior::Normalizer;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -82,7 +90,7 @@ impl Hpa {
                 initial_readiness_delay: seconds(config.initial_readiness_delay_s),
             },
             sync_period: seconds(config.sync_period_s),
-            normalizer: Normalizer::new(config.behavior),
+            normalizer: Normalizer::new(Some(config.behavior), Legacy::default()),
         })
     }
 }
@@ -97,18 +105,20 @@ impl Policy for Hpa {
     }
 
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-        let (now, spec, limits) = (observation.now, observation.workload.spec, observation.limits);
+        let (now, limits) = (observation.now, observation.limits);
+        let spec = observation.workload.spec.get() as i32;
+        let range = Range { min: limits.min().get() as i32, max: limits.max().get() as i32 };
         self.normalizer.begin(spec, now);
         // The gates come before any metric: no stabilisation, no rate limit, no entry in the log.
-        if spec.get() == 0 {
+        if spec == 0 {
             return Decision::hold(Reason::rule("scaling-disabled"));
         }
         for (outside, bound, at) in
-            [(spec > limits.max(), Bound::Max, limits.max()), (spec < limits.min(), Bound::Min, limits.min())]
+            [(spec > range.max, Bound::Max, range.max), (spec < range.min, Bound::Min, range.min)]
         {
             if outside {
                 self.normalizer.rescaled(spec, at, now);
-                return Decision::scale_to(at, Reason { bound, ..Reason::rule("outside-limits") });
+                return Decision::scale_to(count(at), Reason { bound, ..Reason::rule("outside-limits") });
             }
         }
         let calculator = ReplicaCalculator {
@@ -117,9 +127,8 @@ impl Policy for Hpa {
             readiness: self.readiness,
             tolerance: self.tolerance,
         };
-        let whole_pod = (Resource::Cpu, None);
         let proposed = PodValues::of_resource(observation.pods, Resource::Cpu, None).and_then(|values| {
-            calculator.utilization(spec.get() as i32, self.target_percent, whole_pod, &values)
+            calculator.utilization(spec, self.target_percent, (Resource::Cpu, None), &values)
         });
         let proposal = match proposed {
             Ok(proposal) => proposal,
@@ -128,15 +137,36 @@ impl Policy for Hpa {
                 return Decision::hold(Reason { metric: Some("cpu"), ..Reason::rule(error.rule()) });
             }
         };
-        let raw = Replicas::new(proposal.replicas.max(0) as u32);
-        let (desired, bound) = self.normalizer.normalize(spec, raw, limits, now);
-        self.normalizer.rescaled(spec, desired, now);
-        let reason = Reason { rule: proposal.rule, metric: Some("cpu"), raw: Some(raw), bound };
-        if desired == spec { Decision::hold(reason) } else { Decision::scale_to(desired, reason) }
+        let raw = proposal.replicas.max(0);
+        let normalized = self.normalizer.normalize(spec, raw, range, now);
+        self.normalizer.rescaled(spec, normalized.desired, now);
+        let reason = Reason {
+            rule: proposal.rule,
+            metric: Some("cpu"),
+            raw: Some(count(raw)),
+            bound: normalized.bound(),
+        };
+        if normalized.desired == spec {
+            Decision::hold(reason)
+        } else {
+            Decision::scale_to(count(normalized.desired), reason)
+        }
     }
 }
 
-/// Whether `then` lies after `now - window`; strict, as with `behavior`.
-fn within(then: Timestamp, now: Timestamp, window: Duration) -> bool {
-    then > now - window
+fn count(replicas: i32) -> Replicas {
+    Replicas::new(replicas.max(0) as u32)
+}
+
+impl Normalized {
+    fn bound(self) -> Bound {
+        match (self.limited, self.stabilized) {
+            (Limited::ScaleUpLimit, _) => Bound::StepUp,
+            (Limited::ScaleDownLimit, _) => Bound::StepDown,
+            (Limited::TooManyReplicas, _) => Bound::Max,
+            (Limited::TooFewReplicas, _) => Bound::Min,
+            (Limited::DesiredWithinRange, Stabilized::ReadyForNewScale) => Bound::None,
+            (Limited::DesiredWithinRange, _) => Bound::Stabilization,
+        }
+    }
 }

@@ -53,6 +53,8 @@ pub enum NoProposal {
     ContainerNotFound,
     /// No sample belongs to a pod of the workload that requests anything.
     Disjoint,
+    /// The metric has no target, or a type that the controller does not know.
+    InvalidMetric,
 }
 
 impl NoProposal {
@@ -66,6 +68,7 @@ impl NoProposal {
             Self::MissingRequest => "missing-request",
             Self::ContainerNotFound => "container-not-found",
             Self::Disjoint => "metrics-disjoint-from-pods",
+            Self::InvalidMetric => "invalid-metric",
         }
     }
 }
@@ -413,11 +416,8 @@ fn request(pod: &PodSample, resource: Resource, container: Option<&str>) -> Resu
 
 /// Go's `int64(x)` on amd64: the smallest number for whatever does not fit.
 fn go_i64(x: f64) -> i64 {
-    if x.is_nan() || x >= 9_223_372_036_854_775_808.0 || x < -9_223_372_036_854_775_808.0 {
-        i64::MIN
-    } else {
-        x as i64
-    }
+    const END: f64 = 9_223_372_036_854_775_808.0;
+    if (-END..END).contains(&x) { x as i64 } else { i64::MIN }
 }
 
 fn ceil_i32(x: f64) -> i32 {

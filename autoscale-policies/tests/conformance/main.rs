@@ -3,10 +3,11 @@
 //! The folder is that of `AUTOSCALE_CASES` if it is set, else `../shared/hpa-cases` beside the project, else the test
 //! says that there was nothing to compare with.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "what was compared")]
 
 mod json;
+mod reconcile;
 mod replicas;
 
 use serde_json::Value;
@@ -19,6 +20,8 @@ type Verdict = Result<(), String>;
 fn check(operation: &str) -> Option<fn(&Value) -> Verdict> {
     Some(match operation {
         "replicas" => replicas::check,
+        "normalize" => reconcile::check_normalize,
+        "reconcile" => reconcile::check_reconcile,
         _ => return None,
     })
 }

@@ -15,6 +15,7 @@ pub(crate) fn code(error: NoProposal) -> &'static str {
         NoProposal::MissingRequest => "missing_request",
         NoProposal::ContainerNotFound => "container_not_found",
         NoProposal::Disjoint => "metrics_disjoint_from_pods",
+        NoProposal::InvalidMetric => "invalid_metric_source_type",
     }
 }
 

@@ -9,7 +9,7 @@ pub(super) const NEGLIGIBLE: f64 = 1e-9;
 /// Longest step in seconds, and how much the load may change within one.
 const LONGEST_STEP: usize = 5;
 const SAME_RATE: f64 = 0.1;
-/// The largest negative probability that a step may leave, if it is not the shortest already.
+/// The largest negative probability that a step of second order may leave; the shortest is then one of first order.
 const RIPPLE: f64 = 1e-3;
 const SHORTEST_STEP: f64 = 0.5;
 /// From twice as many workers on, states of one queue are taken together.
@@ -138,11 +138,10 @@ impl FluidStation {
         self.waiting() / (self.queues * self.workers * model.service_rate).max(1e-9)
     }
 
-    /// Ripples may take it below zero by a trace.
+    /// Probabilities below zero count as nothing.
     fn mean(&self, of: impl Fn(f64, f64) -> f64) -> f64 {
-        let states =
-            (self.low..self.high).map(|k| self.states[k] * of((k * self.width) as f64, self.workers));
-        states.sum::<f64>().max(0.0)
+        let state = |k: usize| self.states[k].max(0.0) * of((k * self.width) as f64, self.workers);
+        (self.low..self.high).map(state).sum()
     }
 
     /// Lets the seconds pass that have these mean rates of arrivals over all pods, and adds to `flow`.
@@ -176,13 +175,17 @@ impl FluidStation {
             flow.refused += rate * h;
             return;
         }
-        let window = self.try_step(model, rate, h);
+        let mut window = self.try_step(model, rate, h);
         // Where a narrow peak moves far in a step, the second-order rule leaves negative ripples behind.
         let rippled = self.work.next.iter().any(|&p| p < -RIPPLE);
         if rippled && h > SHORTEST_STEP {
             self.step(model, rate, h / 2.0, flow);
             self.step(model, rate, h / 2.0, flow);
             return;
+        }
+        if rippled {
+            self.edged = true;
+            window = self.try_step(model, rate, h);
         }
         flow.arrived += rate * h;
         self.edged = false;
@@ -223,8 +226,12 @@ impl FluidStation {
         flow: &mut FluidFlow,
     ) {
         let (mut refused, mut doomed, mut busy) = (0.0, 0.0, 0.0);
+        // What is below zero counts as nothing, and the rest as a little less.
+        let positive = |before: f64, after: f64| f64::midpoint(before, after).max(0.0);
+        let pairs = self.states[low..high].iter().zip(&self.work.next);
+        let all: f64 = pairs.map(|(&before, &after)| positive(before, after)).sum();
         for k in low..high {
-            let mean = f64::midpoint(self.states[k], self.work.next[k - low]);
+            let mean = positive(self.states[k], self.work.next[k - low]) / all;
             self.states[k] = self.work.next[k - low];
             let (admitted, served) = (self.work.admitted[k - low], self.work.served[k - low]);
             let seen = rate * h * mean;
