@@ -245,7 +245,7 @@ impl Controller {
 
     /// Takes over recommendations from before.
     pub fn set_recommendations(&mut self, recommendations: Vec<(i32, Timestamp)>) {
-        self.normalizer.remember(recommendations);
+        self.normalizer.set_recommendations(recommendations);
     }
 
     /// Its conditions, in the order in which they first appeared.

@@ -16,9 +16,10 @@ pub use controller::{
     Condition, ConditionType, Controller, ControllerConfig, Gate, HpaSpec, MetricSource, MetricSpec,
     Reconciled, RescaleReason, ResourceTarget, ValueTarget, Write,
 };
-pub use normalizer::{Legacy, Limited, Normalized, Normalizer, Range, Stabilized};
+pub use normalizer::{Change, Legacy, Limited, Normalized, Normalizer, Range, Stabilized};
 pub use replica_calculator::{
-    NoProposal, PodValue, PodValues, Proposal, Readiness, ReplicaCalculator, Resource, Shown, resource_value,
+    NoProposal, PodClass, PodValue, PodValues, Proposal, Readiness, ReplicaCalculator, Resource, Shown,
+    pod_request, resource_value,
 };
 
 use autoscale_core::limits::Bound;

@@ -73,11 +73,13 @@ pub struct Normalized {
     pub limited: Limited,
 }
 
-/// Pods added or removed at a time.
+/// Pods added or removed at a time: an entry of the log of scale events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Change {
-    at: Timestamp,
-    pods: i64,
+pub struct Change {
+    /// When.
+    pub at: Timestamp,
+    /// How many.
+    pub pods: i64,
 }
 
 /// The controller's memory of one HPA.
@@ -109,9 +111,32 @@ impl Normalizer {
         self.recommendations.get_or_insert_with(|| vec![(spec, now)]);
     }
 
-    /// Puts these recommendations into the log.
-    pub fn remember(&mut self, recommendations: Vec<(i32, Timestamp)>) {
+    /// Takes over a log of recommendations.
+    pub fn set_recommendations(&mut self, recommendations: Vec<(i32, Timestamp)>) {
         self.recommendations = Some(recommendations);
+    }
+
+    /// Unstabilised recommendations, as far as they are remembered.
+    pub fn recommendations(&self) -> &[(i32, Timestamp)] {
+        self.recommendations.as_deref().unwrap_or_default()
+    }
+
+    /// Takes over the logs of scale events, up and down.
+    pub fn set_changes(&mut self, ups: Vec<Change>, downs: Vec<Change>) {
+        (self.ups, self.downs) = (ups, downs);
+    }
+
+    /// The logs of scale events, up and down.
+    pub fn changes(&self) -> (&[Change], &[Change]) {
+        (&self.ups, &self.downs)
+    }
+
+    /// Pods added and pods removed after `cutoff`.
+    pub fn changed_after(&self, cutoff: Timestamp) -> (i64, i64) {
+        let sum = |changes: &[Change]| -> i64 {
+            changes.iter().filter(|change| change.at > cutoff).map(|change| change.pods).sum()
+        };
+        (sum(&self.ups), sum(&self.downs))
     }
 
     /// Stabilises and limits a proposal.
@@ -210,11 +235,8 @@ impl Normalizer {
 
     /// The count at the start of a policy's period, as far as the recorded changes tell.
     fn base(&self, spec: i32, period_seconds: u32, now: Timestamp) -> i64 {
-        let cutoff = now - Duration::from_secs(u64::from(period_seconds));
-        let sum = |changes: &[Change]| -> i64 {
-            changes.iter().filter(|change| change.at > cutoff).map(|change| change.pods).sum()
-        };
-        i64::from(spec) - sum(&self.ups) + sum(&self.downs)
+        let (up, down) = self.changed_after(now - Duration::from_secs(u64::from(period_seconds)));
+        i64::from(spec) - up + down
     }
 
     fn most(&self, behavior: &Behavior, spec: i32, now: Timestamp) -> i32 {

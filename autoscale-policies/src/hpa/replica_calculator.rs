@@ -159,10 +159,14 @@ pub fn resource_value(
 
 /// What becomes of a pod in the calculation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
+pub enum PodClass {
+    /// It is on its way out, or has failed.
     Ignored,
+    /// It is not ready (yet): it uses nothing if the count were to rise.
     Unready,
+    /// It has no sample.
     Missing,
+    /// It counts.
     Ready,
 }
 
@@ -236,25 +240,31 @@ impl PodTarget {
 }
 
 impl ReplicaCalculator<'_> {
-    fn classify(&self, pod: &PodSample, value: Option<&PodValue>, resource: Option<Resource>) -> Class {
+    /// What becomes of a pod with this value, of a resource or of a custom metric.
+    pub fn classify(
+        &self,
+        pod: &PodSample,
+        value: Option<&PodValue>,
+        resource: Option<Resource>,
+    ) -> PodClass {
         if pod.deletion.is_some() || pod.phase == PodPhase::Failed {
-            return Class::Ignored;
+            return PodClass::Ignored;
         }
         if pod.phase == PodPhase::Pending {
-            return Class::Unready;
+            return PodClass::Unready;
         }
-        let Some(value) = value else { return Class::Missing };
+        let Some(value) = value else { return PodClass::Missing };
         if resource != Some(Resource::Cpu) {
-            return Class::Ready;
+            return PodClass::Ready;
         }
-        let (Some(ready), Some(started)) = (pod.ready, pod.started) else { return Class::Unready };
+        let (Some(ready), Some(started)) = (pod.ready, pod.started) else { return PodClass::Unready };
         let not_ready = ready.status == ReadyStatus::False;
         let unready = if started + self.readiness.cpu_initialization_period > self.now {
             not_ready || value.timestamp < ready.last_transition + value.window
         } else {
             not_ready && started + self.readiness.initial_readiness_delay > ready.last_transition
         };
-        if unready { Class::Unready } else { Class::Ready }
+        if unready { PodClass::Unready } else { PodClass::Ready }
     }
 
     /// Proposes a count for a target in percent of the requests of `resource`, of all containers or of one.
@@ -269,7 +279,7 @@ impl ReplicaCalculator<'_> {
         (resource, container): (Resource, Option<&str>),
         values: &PodValues,
     ) -> Result<Proposal, NoProposal> {
-        let request = |pod: &PodSample| request(pod, resource, container);
+        let request = |pod: &PodSample| pod_request(pod, resource, container);
         self.per_pod(current, PodTarget::Utilization(percent), Some(resource), values, request)
     }
 
@@ -312,13 +322,13 @@ impl ReplicaCalculator<'_> {
                 0
             });
             match (self.classify(pod, value, resource), value) {
-                (Class::Ready, Some(value)) => sums.add(value.value.get(), requested),
-                (Class::Missing, _) => {
+                (PodClass::Ready, Some(value)) => sums.add(value.value.get(), requested),
+                (PodClass::Missing, _) => {
                     missing.add(0, requested);
                     busy = busy.wrapping_add(target.busy(requested));
                 }
-                (Class::Unready, _) => unready.add(0, requested),
-                (Class::Ignored | Class::Ready, _) => {}
+                (PodClass::Unready, _) => unready.add(0, requested),
+                (PodClass::Ignored | PodClass::Ready, _) => {}
             }
         }
         let ready = sums.matched;
@@ -400,7 +410,10 @@ impl ReplicaCalculator<'_> {
 }
 
 /// The request of a pod, or of one of its containers.
-fn request(pod: &PodSample, resource: Resource, container: Option<&str>) -> Result<i64, NoProposal> {
+///
+/// # Errors
+/// When there is no such container, or one that counts states no request.
+pub fn pod_request(pod: &PodSample, resource: Resource, container: Option<&str>) -> Result<i64, NoProposal> {
     if let Some(name) = container {
         let counts = |c: &&autoscale_core::sample::ContainerSpec| c.kind != ContainerKind::Init;
         let found = pod.containers.iter().filter(counts).find(|c| *c.name == *name);

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "what was compared")]
 
 mod json;
+mod parts;
 mod reconcile;
 mod replicas;
 
@@ -20,6 +21,12 @@ type Verdict = Result<(), String>;
 fn check(operation: &str) -> Option<fn(&Value) -> Verdict> {
     Some(match operation {
         "replicas" => replicas::check,
+        "group_pods" => parts::check_groups,
+        "calculate_requests" => parts::check_requests,
+        "utilization_ratio" | "usage_ratio" => parts::check_ratio,
+        "convert_with_rules" | "stabilize_default" | "stabilize_behavior" | "behavior_rate"
+        | "behavior_limit" => parts::check_normalizer,
+        "store_scale_event" => parts::check_events,
         "normalize" => reconcile::check_normalize,
         "reconcile" => reconcile::check_reconcile,
         _ => return None,

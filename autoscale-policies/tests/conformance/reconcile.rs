@@ -24,7 +24,7 @@ fn legacy(config: &Value) -> Legacy {
     }
 }
 
-fn rules(value: &Value) -> Option<ScalingRulesSpec> {
+pub(crate) fn rules(value: &Value) -> Option<ScalingRulesSpec> {
     let policy = |policy: &Value| ScalingPolicy {
         kind: match policy["type"].as_str().unwrap() {
             "Pods" => PolicyType::Pods,
