@@ -5,6 +5,7 @@
 
 pub mod fixed;
 pub mod hpa;
+pub mod kpa;
 pub mod random;
 pub mod ratio;
 pub mod schedule;

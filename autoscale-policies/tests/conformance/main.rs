@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "what was compared")]
 
 mod json;
+mod kpa;
 mod parts;
 mod reconcile;
 mod replicas;
@@ -21,6 +22,7 @@ type Verdict = Result<(), String>;
 fn check(operation: &str) -> Option<fn(&Value) -> Verdict> {
     Some(match operation {
         "replicas" => replicas::check,
+        "kpa" => kpa::check,
         "group_pods" => parts::check_groups,
         "calculate_requests" => parts::check_requests,
         "utilization_ratio" | "usage_ratio" => parts::check_ratio,
