@@ -6,6 +6,7 @@
 pub mod fixed;
 pub mod hpa;
 pub mod kpa;
+pub mod phpa;
 pub mod random;
 pub mod ratio;
 pub mod schedule;

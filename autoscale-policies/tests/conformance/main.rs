@@ -9,6 +9,7 @@
 mod json;
 mod kpa;
 mod parts;
+mod phpa;
 mod reconcile;
 mod replicas;
 
@@ -22,6 +23,8 @@ type Verdict = Result<(), String>;
 fn check(operation: &str) -> Option<fn(&Value) -> Verdict> {
     Some(match operation {
         "replicas" => replicas::check,
+        "linear" => phpa::check_linear,
+        "holt_winters" => phpa::check_holt_winters,
         "kpa" => kpa::check,
         "group_pods" => parts::check_groups,
         "calculate_requests" => parts::check_requests,
