@@ -238,6 +238,19 @@ impl Controller {
         })
     }
 
+    /// Forgets all but its settings, and finds the HPA with this many replicas in its status.
+    pub fn reset(&mut self, replicas: i32) {
+        self.normalizer.reset();
+        self.conditions.clear();
+        self.shown.clear();
+        (self.status_current, self.status_desired, self.last_scale) = (replicas, replicas, None);
+    }
+
+    /// `minReplicas` and `maxReplicas` are changed.
+    pub fn set_range(&mut self, range: Range) {
+        self.spec.range = range;
+    }
+
     /// Takes over conditions that the HPA has from before.
     pub fn set_conditions(&mut self, conditions: Vec<Condition>) {
         self.conditions = conditions;

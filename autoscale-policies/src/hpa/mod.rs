@@ -1,8 +1,9 @@
-//! The Horizontal Pod Autoscaler, v2, for a CPU utilisation target.
+//! The Horizontal Pod Autoscaler, v2.
 //!
-//! Follows the controller of Kubernetes v1.36 (`replica_calculator.go`, `horizontal.go`): integers where it
-//! has integers, the same order of rules, the same boundary cases. Several metrics, other metric kinds and
-//! HPAs without `behavior` are not emulated.
+//! Follows the controller of Kubernetes v1.36 (`replica_calculator.go`, `horizontal.go`): integers where it has
+//! integers, the same order of rules, the same boundary cases. [`ReplicaCalculator`] proposes counts from metrics of all
+//! kinds, [`Normalizer`] stabilises and limits them, [`Controller`] is a whole reconcile with its conditions;
+//! `tests/conformance` repeats decisions of the real ones. [`Hpa`] is the controller as a policy, for one CPU target.
 
 mod behavior;
 mod controller;
@@ -23,10 +24,9 @@ pub use replica_calculator::{
 };
 
 use autoscale_core::limits::Bound;
-use autoscale_core::policy::{Cadence, Decision, Observation, Policy, Reason};
-use autoscale_core::rule::Tolerance;
+use autoscale_core::policy::{Cadence, Decision, LastWrite, Observation, Policy, Reason};
 use autoscale_core::seed::Seed;
-use autoscale_core::units::Replicas;
+use autoscale_core::units::{Milli, Replicas, Timestamp};
 use autoscale_core::validate::{ConfigError, count_in_range};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -62,14 +62,24 @@ impl Default for HpaConfig {
     }
 }
 
-/// The emulated controller with its memory of recommendations and scale events.
+/// The emulated controller as a policy.
+///
+/// `minReplicas` and `maxReplicas` are the workload's limits. A change counts in the log of scale events once the next
+/// observation says that it was written.
 #[derive(Clone, Debug)]
 pub struct Hpa {
-    target_percent: i32,
-    tolerance: Tolerance,
-    readiness: Readiness,
+    controller: Controller,
     sync_period: Duration,
-    normalizer: Normalizer,
+    /// A reconcile whose write is not yet known to have got through, and when it was.
+    pending: Option<(Reconciled, Timestamp)>,
+    begun: Begun,
+}
+
+/// Whether the controller has seen the workload in this episode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begun {
+    No,
+    Yes,
 }
 
 impl Hpa {
@@ -83,16 +93,62 @@ impl Hpa {
         count_in_range("sync_period_s", u64::from(config.sync_period_s), 1, 3600)?;
         config.behavior.check()?;
         let seconds = |s: u32| Duration::from_secs(u64::from(s));
-        Ok(Self {
-            target_percent: config.target_utilization_percent as i32,
-            tolerance: Tolerance::new(config.tolerance, config.tolerance)?,
+        let cpu = MetricSpec::Resource {
+            resource: Resource::Cpu,
+            container: None,
+            target: Some(ResourceTarget::Utilization(config.target_utilization_percent as i32)),
+        };
+        let spec = HpaSpec {
+            range: Range { min: 1, max: i32::MAX },
+            metrics: vec![cpu],
+            behavior: Some(config.behavior),
+        };
+        let settings = ControllerConfig {
             readiness: Readiness {
                 cpu_initialization_period: seconds(config.cpu_initialization_period_s),
                 initial_readiness_delay: seconds(config.initial_readiness_delay_s),
             },
+            tolerance: config.tolerance,
+            legacy: Legacy::default(),
+            configurable_tolerance: Gate::On,
+            scale_to_zero: Gate::Off,
+        };
+        Ok(Self {
+            controller: Controller::new(spec, settings, 0)?,
             sync_period: seconds(config.sync_period_s),
-            normalizer: Normalizer::new(Some(config.behavior), Legacy::default()),
+            pending: None,
+            begun: Begun::No,
         })
+    }
+
+    /// The controller behind it: conditions and status as a cluster would show them.
+    pub fn controller(&self) -> &Controller {
+        &self.controller
+    }
+}
+
+/// What an observation says of metrics.
+struct Observed<'a>(&'a Observation<'a>);
+
+impl MetricSource for Observed<'_> {
+    fn per_pod(&self, metric: &MetricSpec) -> Result<PodValues, NoProposal> {
+        let Observation { pods, series, .. } = *self.0;
+        match metric {
+            MetricSpec::Resource { resource, container, .. } => {
+                PodValues::of_resource(pods, *resource, container.as_deref())
+            }
+            MetricSpec::Pods { name, .. } => PodValues::of_series(pods, series, name),
+            _ => Err(NoProposal::InvalidMetric),
+        }
+    }
+
+    fn value(&self, metric: &MetricSpec) -> Result<Milli, NoProposal> {
+        let (MetricSpec::Object { name, .. } | MetricSpec::External { name, .. }) = metric else {
+            return Err(NoProposal::InvalidMetric);
+        };
+        let own = self.0.series.iter().filter(|reading| reading.metric == *name && reading.pod.is_none());
+        let sum = own.map(|reading| reading.value.get()).reduce(i64::saturating_add);
+        sum.map(Milli::new).ok_or(NoProposal::NoMetrics)
     }
 }
 
@@ -102,56 +158,31 @@ impl Policy for Hpa {
     }
 
     fn reset(&mut self, _: Seed) {
-        self.normalizer.reset();
+        self.controller.reset(0);
+        (self.pending, self.begun) = (None, Begun::No);
     }
 
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-        let (now, limits) = (observation.now, observation.limits);
-        let spec = observation.workload.spec.get() as i32;
-        let range = Range { min: limits.min().get() as i32, max: limits.max().get() as i32 };
-        self.normalizer.begin(spec, now);
-        // The gates come before any metric: no stabilisation, no rate limit, no entry in the log.
-        if spec == 0 {
-            return Decision::hold(Reason::rule("scaling-disabled"));
+        let (now, limits, workload) = (observation.now, observation.limits, observation.workload);
+        let spec = workload.spec.get() as i32;
+        if self.begun == Begun::No {
+            self.controller.reset(spec);
+            self.begun = Begun::Yes;
         }
-        for (outside, bound, at) in
-            [(spec > range.max, Bound::Max, range.max), (spec < range.min, Bound::Min, range.min)]
-        {
-            if outside {
-                self.normalizer.rescaled(spec, at, now);
-                return Decision::scale_to(count(at), Reason { bound, ..Reason::rule("outside-limits") });
-            }
+        if let Some((reconciled, at)) = self.pending.take() {
+            let succeeded = workload.last_write == LastWrite::Succeeded;
+            let write = if succeeded { Write::Succeeded } else { Write::Failed };
+            self.controller.wrote(&reconciled, write, at);
         }
-        let calculator = ReplicaCalculator {
-            pods: observation.pods,
-            now,
-            readiness: self.readiness,
-            tolerance: self.tolerance,
-        };
-        let proposed = PodValues::of_resource(observation.pods, Resource::Cpu, None).and_then(|values| {
-            calculator.utilization(spec, self.target_percent, (Resource::Cpu, None), &values)
-        });
-        let proposal = match proposed {
-            Ok(proposal) => proposal,
-            // A failed reconcile changes nothing and leaves no trace.
-            Err(error) => {
-                return Decision::hold(Reason { metric: Some("cpu"), ..Reason::rule(error.rule()) });
-            }
-        };
-        let raw = proposal.replicas.max(0);
-        let normalized = self.normalizer.normalize(spec, raw, range, now);
-        self.normalizer.rescaled(spec, normalized.desired, now);
-        let reason = Reason {
-            rule: proposal.rule,
-            metric: Some("cpu"),
-            raw: Some(count(raw)),
-            bound: normalized.bound(),
-        };
-        if normalized.desired == spec {
-            Decision::hold(reason)
-        } else {
-            Decision::scale_to(count(normalized.desired), reason)
+        self.controller.set_range(Range { min: limits.min().get() as i32, max: limits.max().get() as i32 });
+        let scale = (spec, workload.status.get() as i32);
+        let reconciled = self.controller.reconcile(scale, observation.pods, now, &Observed(observation));
+        let reason = reconciled.reason();
+        if reconciled.rescale.is_none() {
+            return Decision::hold(reason);
         }
+        self.pending = Some((reconciled, now));
+        Decision::scale_to(count(reconciled.desired), reason)
     }
 }
 
@@ -159,15 +190,27 @@ fn count(replicas: i32) -> Replicas {
     Replicas::new(replicas.max(0) as u32)
 }
 
-impl Normalized {
-    fn bound(self) -> Bound {
-        match (self.limited, self.stabilized) {
-            (Limited::ScaleUpLimit, _) => Bound::StepUp,
-            (Limited::ScaleDownLimit, _) => Bound::StepDown,
-            (Limited::TooManyReplicas, _) => Bound::Max,
-            (Limited::TooFewReplicas, _) => Bound::Min,
-            (Limited::DesiredWithinRange, Stabilized::ReadyForNewScale) => Bound::None,
-            (Limited::DesiredWithinRange, _) => Bound::Stabilization,
-        }
+impl Reconciled {
+    /// In the words of a decision.
+    fn reason(&self) -> Reason {
+        let rule = match (self.rescale, self.raw, self.failed) {
+            (Some(RescaleReason::AboveMax | RescaleReason::BelowMin), ..) => "outside-limits",
+            (_, _, Some((_, error))) if self.rescale.is_none() => error.rule(),
+            (_, Some((_, rule)), _) => rule,
+            _ => "scaling-disabled",
+        };
+        let bound = match (self.rescale, self.limited, self.stabilized) {
+            (Some(RescaleReason::AboveMax), ..) | (_, Some(Limited::TooManyReplicas), _) => Bound::Max,
+            (Some(RescaleReason::BelowMin), ..) | (_, Some(Limited::TooFewReplicas), _) => Bound::Min,
+            (_, Some(Limited::ScaleUpLimit), _) => Bound::StepUp,
+            (_, Some(Limited::ScaleDownLimit), _) => Bound::StepDown,
+            (_, Some(_), Some(stabilized)) if stabilized != Stabilized::ReadyForNewScale => {
+                Bound::Stabilization
+            }
+            _ => Bound::None,
+        };
+        let measured = self.raw.is_some() || self.failed.is_some();
+        let raw = self.raw.map(|(raw, _)| count(raw));
+        Reason { rule, metric: measured.then_some("cpu"), raw, bound }
     }
 }

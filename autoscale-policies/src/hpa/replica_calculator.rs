@@ -3,10 +3,13 @@
 
 use autoscale_core::rule::Tolerance;
 use autoscale_core::sample::{
-    ContainerKind, ContainerUsage, PodPhase, PodSample, ReadyStatus, ResourceList, UsageSample,
+    ContainerKind, ContainerUsage, PodPhase, PodSample, Reading, ReadyStatus, ResourceList, UsageSample,
 };
 use autoscale_core::units::{Milli, Timestamp};
 use std::time::Duration;
+
+/// The window of a custom metric that states none.
+const CUSTOM_METRIC_WINDOW: Duration = Duration::from_secs(60);
 
 /// A resource of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +140,30 @@ impl PodValues {
         };
         let listed = pods.iter().map(|pod| pod.usage.as_ref().and_then(value)).collect();
         Ok(Self { listed, others: Vec::new() })
+    }
+}
+
+impl PodValues {
+    /// What the custom metrics API says of these pods.
+    ///
+    /// # Errors
+    /// When it has no value of that name.
+    pub fn of_series(pods: &[PodSample], series: &[Reading], metric: &str) -> Result<Self, NoProposal> {
+        let mut values = Self { listed: vec![None; pods.len()], others: Vec::new() };
+        let mut any = false;
+        for reading in series.iter().filter(|reading| *reading.metric == *metric) {
+            let Some(name) = &reading.pod else { continue };
+            any = true;
+            match pods.iter().position(|pod| pod.name == *name) {
+                None => values.others.push(reading.value),
+                Some(index) => {
+                    let window = reading.window.unwrap_or(CUSTOM_METRIC_WINDOW);
+                    let Reading { value, timestamp, .. } = *reading;
+                    values.listed[index] = Some(PodValue { value, timestamp, window });
+                }
+            }
+        }
+        if any { Ok(values) } else { Err(NoProposal::NoMetrics) }
     }
 }
 
