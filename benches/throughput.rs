@@ -13,6 +13,7 @@ use autoscale_agents::trainer::train;
 use autoscale_core::environment::Environment;
 use autoscale_core::policy::{Cadence, Decision, Policy, Reason};
 use autoscale_core::seed::Seed;
+use autoscale_core::units::Replicas;
 use autoscale_policies::hpa::{Hpa, HpaConfig};
 use autoscale_sim::scenario::Scenario;
 use autoscale_sim::world::World;
@@ -67,6 +68,20 @@ const WINDOW: u64 = 20;
 fn decisions(c: &mut Criterion) {
     let mut group = c.benchmark_group("decisions");
     group.throughput(Throughput::Elements(WINDOW));
+    let mut many = running();
+    for _ in 0..20 {
+        let hundred = Decision::scale_to(Replicas::new(100), Reason::rule("bench"));
+        many.step(hundred).expect("the episode is not over");
+    }
+    let mut policy = hpa();
+    group.bench_function("hpa, 100 pods", |b| {
+        b.iter(|| {
+            policy.reset(Seed::root(1));
+            for _ in 0..WINDOW {
+                black_box(policy.decide(black_box(&many.observe())));
+            }
+        });
+    });
     let world = running();
     let mut policies: [(&str, Box<dyn Policy>); 2] =
         [("hpa", Box::new(hpa())), ("learned over hpa", Box::new(learned()))];
