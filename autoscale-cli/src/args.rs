@@ -180,6 +180,7 @@ pub(crate) struct EvaluateArgs {
 #[command(after_help = "Examples:
   autoscale simulate --scenario bursts --policy hpa
   autoscale simulate --policy clairvoyant:70 --hours 24
+  autoscale simulate --policy hpa:shop.yaml
   autoscale simulate --engine fluid --hours 168
   autoscale simulate --policy model:latest --trace requests.csv --out runs/look
 
@@ -188,7 +189,8 @@ trace also trace.png.")]
 pub(crate) struct SimulateArgs {
     #[command(flatten)]
     pub(crate) world: WorldArgs,
-    /// hpa, constant:N, random, clairvoyant, clairvoyant:PERCENT or model:RUN.
+    /// hpa, hpa:FILE.yaml (a manifest, autoscaling/v2), constant:N, random, clairvoyant, clairvoyant:PERCENT or
+    /// model:RUN.
     #[arg(long, default_value = "hpa")]
     pub(crate) policy: PolicySpec,
     /// How requests are simulated; the scenario's choice when absent.

@@ -2,14 +2,14 @@
 
 use crate::run_folder::{MODEL, RunFolder};
 use crate::settings::{self, Settings};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use autoscale_agents::checkpoint::Checkpoint;
 use autoscale_agents::learned::LearnedPolicy;
 use autoscale_core::policy::Policy;
 use autoscale_core::seed::Seed;
 use autoscale_core::units::{Replicas, Utilization};
 use autoscale_policies::fixed::Fixed;
-use autoscale_policies::hpa::{Hpa, HpaConfig};
+use autoscale_policies::hpa::{Hpa, HpaConfig, HpaSpec};
 use autoscale_policies::random::RandomPolicy;
 use autoscale_policies::schedule::Schedule;
 use autoscale_sim::clairvoyant::clairvoyant_schedule;
@@ -23,6 +23,8 @@ use std::time::Duration;
 pub(crate) enum PolicySpec {
     /// The default HPA.
     Hpa,
+    /// The HPA of a manifest.
+    Manifest(String),
     /// Always as many pods.
     Constant(u32),
     /// A random count, each interval anew.
@@ -44,13 +46,14 @@ impl FromStr for PolicySpec {
         };
         match (name, argument) {
             ("hpa", None) => Ok(Self::Hpa),
+            ("hpa", Some(file)) if !file.is_empty() => Ok(Self::Manifest(file.to_owned())),
             ("random", None) => Ok(Self::Random),
             ("constant", Some(n)) => Ok(Self::Constant(number(n, 0, 1_000_000)?)),
             ("clairvoyant", None) => Ok(Self::Clairvoyant(65)),
             ("clairvoyant", Some(n)) => Ok(Self::Clairvoyant(number(n, 1, 100)?)),
             ("model", Some(run)) if !run.is_empty() => Ok(Self::Model(run.to_owned())),
             _ => {
-                Err("expected hpa, constant:N, random, clairvoyant, clairvoyant:PERCENT or model:RUN"
+                Err("expected hpa, hpa:FILE.yaml, constant:N, random, clairvoyant, clairvoyant:PERCENT or model:RUN"
                     .to_owned())
             }
         }
@@ -61,6 +64,7 @@ impl fmt::Display for PolicySpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hpa => f.write_str("hpa"),
+            Self::Manifest(file) => write!(f, "hpa:{file}"),
             Self::Constant(n) => write!(f, "constant:{n}"),
             Self::Random => f.write_str("random"),
             Self::Clairvoyant(percent) => write!(f, "clairvoyant:{percent}"),
@@ -73,7 +77,7 @@ impl PolicySpec {
     /// A word for names of folders.
     pub(crate) fn label(&self) -> &'static str {
         match self {
-            Self::Hpa => "hpa",
+            Self::Hpa | Self::Manifest(_) => "hpa",
             Self::Constant(_) => "constant",
             Self::Random => "random",
             Self::Clairvoyant(_) => "clairvoyant",
@@ -86,6 +90,11 @@ impl PolicySpec {
         let interval = scenario.control_interval();
         Ok(match self {
             Self::Hpa => Box::new(Hpa::new(HpaConfig::default())?),
+            Self::Manifest(file) => {
+                let text = std::fs::read_to_string(file).with_context(|| file.clone())?;
+                let spec = HpaSpec::from_yaml(&text).with_context(|| file.clone())?;
+                Box::new(Hpa::from_spec(spec)?)
+            }
             Self::Constant(n) => Box::new(Fixed::new(Replicas::new(*n), interval)),
             Self::Random => Box::new(RandomPolicy::new(interval)),
             Self::Clairvoyant(percent) => {
@@ -109,7 +118,7 @@ mod tests {
 
     #[test]
     fn names_survive_a_round_trip_and_bad_ones_are_explained() {
-        for text in ["hpa", "constant:7", "random", "clairvoyant:80", "model:runs/x"] {
+        for text in ["hpa", "hpa:shop.yaml", "constant:7", "random", "clairvoyant:80", "model:runs/x"] {
             assert_eq!(text.parse::<PolicySpec>().map(|p| p.to_string()), Ok(text.to_owned()));
         }
         for (text, part) in

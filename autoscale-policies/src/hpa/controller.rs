@@ -66,6 +66,20 @@ pub enum MetricSpec {
     Unknown,
 }
 
+impl MetricSpec {
+    /// A short fixed word for it.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Resource { resource: Resource::Cpu, .. } => "cpu",
+            Self::Resource { resource: Resource::Memory, .. } => "memory",
+            Self::Pods { .. } => "pods",
+            Self::Object { .. } => "object",
+            Self::External { .. } => "external",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// An HPA, defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HpaSpec {
@@ -244,6 +258,16 @@ impl Controller {
         self.conditions.clear();
         self.shown.clear();
         (self.status_current, self.status_desired, self.last_scale) = (replicas, replicas, None);
+    }
+
+    /// The HPA.
+    pub fn spec(&self) -> &HpaSpec {
+        &self.spec
+    }
+
+    /// The controller's settings.
+    pub fn config(&self) -> &ControllerConfig {
+        &self.config
     }
 
     /// `minReplicas` and `maxReplicas` are changed.

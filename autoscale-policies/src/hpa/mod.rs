@@ -7,7 +7,9 @@
 
 mod behavior;
 mod controller;
+mod manifest;
 mod normalizer;
+mod quantity;
 mod replica_calculator;
 
 pub use behavior::{
@@ -17,6 +19,7 @@ pub use controller::{
     Condition, ConditionType, Controller, ControllerConfig, Gate, HpaSpec, MetricSource, MetricSpec,
     Reconciled, RescaleReason, ResourceTarget, ValueTarget, Write,
 };
+pub use manifest::ManifestError;
 pub use normalizer::{Change, Legacy, Limited, Normalized, Normalizer, Range, Stabilized};
 pub use replica_calculator::{
     NoProposal, PodClass, PodValue, PodValues, Proposal, Readiness, ReplicaCalculator, Resource, Shown,
@@ -64,11 +67,13 @@ impl Default for HpaConfig {
 
 /// The emulated controller as a policy.
 ///
-/// `minReplicas` and `maxReplicas` are the workload's limits. A change counts in the log of scale events once the next
+/// Unless a manifest says otherwise, `minReplicas` and `maxReplicas` are the workload's limits. A change counts in the log of scale events once the next
 /// observation says that it was written.
 #[derive(Clone, Debug)]
 pub struct Hpa {
     controller: Controller,
+    /// Its own `minReplicas` and `maxReplicas`; the workload's limits when absent.
+    range: Option<Range>,
     sync_period: Duration,
     /// A reconcile whose write is not yet known to have got through, and when it was.
     pending: Option<(Reconciled, Timestamp)>,
@@ -115,10 +120,22 @@ impl Hpa {
         };
         Ok(Self {
             controller: Controller::new(spec, settings, 0)?,
+            range: None,
             sync_period: seconds(config.sync_period_s),
             pending: None,
             begun: Begun::No,
         })
+    }
+
+    /// A user's own HPA, by a controller with default settings.
+    ///
+    /// # Errors
+    /// When a tolerance is out of range.
+    pub fn from_spec(spec: HpaSpec) -> Result<Self, ConfigError> {
+        let standard = Self::new(HpaConfig::default())?;
+        let range = Some(spec.range);
+        let controller = Controller::new(spec, *standard.controller.config(), 0)?;
+        Ok(Self { controller, range, ..standard })
     }
 
     /// The controller behind it: conditions and status as a cluster would show them.
@@ -174,10 +191,11 @@ impl Policy for Hpa {
             let write = if succeeded { Write::Succeeded } else { Write::Failed };
             self.controller.wrote(&reconciled, write, at);
         }
-        self.controller.set_range(Range { min: limits.min().get() as i32, max: limits.max().get() as i32 });
+        let limits = Range { min: limits.min().get() as i32, max: limits.max().get() as i32 };
+        self.controller.set_range(self.range.unwrap_or(limits));
         let scale = (spec, workload.status.get() as i32);
         let reconciled = self.controller.reconcile(scale, observation.pods, now, &Observed(observation));
-        let reason = reconciled.reason();
+        let reason = reconciled.reason(self.controller.spec());
         if reconciled.rescale.is_none() {
             return Decision::hold(reason);
         }
@@ -192,7 +210,7 @@ fn count(replicas: i32) -> Replicas {
 
 impl Reconciled {
     /// In the words of a decision.
-    fn reason(&self) -> Reason {
+    fn reason(&self, hpa: &HpaSpec) -> Reason {
         let rule = match (self.rescale, self.raw, self.failed) {
             (Some(RescaleReason::AboveMax | RescaleReason::BelowMin), ..) => "outside-limits",
             (_, _, Some((_, error))) if self.rescale.is_none() => error.rule(),
@@ -209,8 +227,9 @@ impl Reconciled {
             }
             _ => Bound::None,
         };
-        let measured = self.raw.is_some() || self.failed.is_some();
+        let driving = self.metric.or(self.failed.map(|(index, _)| index));
+        let metric = driving.and_then(|index| hpa.metrics.get(index)).map(MetricSpec::label);
         let raw = self.raw.map(|(raw, _)| count(raw));
-        Reason { rule, metric: measured.then_some("cpu"), raw, bound }
+        Reason { rule, metric, raw, bound }
     }
 }
