@@ -7,7 +7,7 @@ use autoscale_core::contract::environment_is_sound;
 use autoscale_core::environment::Environment;
 use autoscale_core::measurement::Measurement;
 use autoscale_core::policy::{Cadence, Decision, Policy, Reason};
-use autoscale_core::record::EpisodeRecord;
+use autoscale_core::record::{EpisodeRecord, IntervalRecord};
 use autoscale_core::rollout::run_episode;
 use autoscale_core::seed::{Branch, Seed};
 use autoscale_core::units::{Replicas, Utilization};
@@ -126,6 +126,26 @@ fn metrics_look_alike() {
         println!("{name}: bias {bias:.4}, apart {apart:.4}");
         assert!(bias.abs() <= most_bias, "{name}: bias {bias}");
         assert!(apart <= most_apart, "{name}: {apart} apart");
+    }
+}
+
+/// A timeout that nobody ever reaches changes nothing.
+#[test]
+fn a_very_long_timeout_is_as_good_as_none() {
+    for dispatch in [Dispatch::Random, Dispatch::LeastOutstanding] {
+        let run = |timeout_ms| {
+            let mut config = Scenario::builtin("constant").unwrap().config().clone();
+            (config.service.dispatch, config.service.timeout_ms, config.engine) =
+                (dispatch, timeout_ms, Engine::Fluid);
+            let scenario = Arc::new(config.check("constant", Path::new("")).unwrap());
+            episode(&scenario, Seed::root(1), Fixed::new(Replicas::new(9), INTERVAL))
+        };
+        let (with, without) = (run(Some(3_600_000.0)), run(None));
+        for (with, without) in with.intervals.iter().zip(&without.intervals) {
+            assert_eq!(with.requests, without.requests, "{dispatch}");
+            let p99 = |i: &IntervalRecord| i.latency.unwrap().p99.as_secs_f64();
+            assert!((p99(with) / p99(without) - 1.0).abs() < 0.01, "{dispatch}");
+        }
     }
 }
 

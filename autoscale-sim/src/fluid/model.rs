@@ -109,11 +109,8 @@ impl FluidModel {
     fn tabulate(&mut self, services: &Services) {
         let slowest = services.parts[PARTS - 1].0;
         let between = 1.0 / (self.workers as f64 * self.service_rate);
-        self.longest_s = if self.timeout_s.is_finite() {
-            self.timeout_s
-        } else {
-            slowest * 4.0 + between * self.places as f64 * 2.0
-        };
+        // A full queue and a slow service; a longer timeout would only make the grids coarse.
+        self.longest_s = self.timeout_s.min(slowest * 4.0 + between * self.places as f64 * 2.0);
         let shortest = services.parts[0].0.max(1e-5) / 2.0;
         let growth = libm::log(self.longest_s / shortest) / (GRID - 1) as f64;
         self.grid = (0..GRID).map(|k| shortest * libm::exp(growth * k as f64)).collect();

@@ -242,7 +242,9 @@ impl Environment for FluidWorld {
         let rate = |&r: &f64| RequestRate::new(r).unwrap_or_default();
         self.rates = self.episode.rates.iter().map(rate).collect();
         self.metrics_server = MetricsServer::new(&config.metrics, seed);
-        self.scraper = Scraper::new(&config.metrics, config.episode.control_interval_s);
+        // Metrics are read once the pods have changed or an interval is over, of samples up to two periods old.
+        let kubelet = 2 * config.metrics.kubelet_period_s.ceil() as u32;
+        self.scraper = Scraper::new(&config.metrics, config.episode.control_interval_s + kubelet);
         self.pods = FluidPods::new(seed, config);
         self.pods.start(self.episode.spec);
         self.station = FluidStation::new(&self.model, self.pods.serving(0));
