@@ -13,8 +13,8 @@ use autoscale_policies::fixed::Fixed;
 use autoscale_policies::hpa::{Hpa, HpaConfig};
 use autoscale_policies::schedule::Schedule;
 use autoscale_sim::clairvoyant::clairvoyant_schedule;
-use autoscale_sim::scenario::Scenario;
-use autoscale_sim::world::World;
+use autoscale_sim::engine::Simulator;
+use autoscale_sim::scenario::{Engine, Scenario};
 use rayon::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn costs<P: Policy>(
         .into_par_iter()
         .map(|k| {
             let seed = Seed::root(1).episode(branch, k);
-            let mut world = World::new(Arc::clone(scenario), length);
+            let mut world = Simulator::new(Arc::clone(scenario), length).unwrap();
             run_episode(&mut world, &mut make(seed), seed, &mut ());
             -scenario.weights().price(&world.record().totals).total()
         })
@@ -49,7 +49,7 @@ fn upper(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// Costs of the best constant count, of the default HPA and of the best clairvoyant schedule, each chosen on
-/// training episodes and judged on others.
+/// training episodes, which may be flows, and judged on others, by requests.
 struct Costs {
     constant: Vec<f64>,
     hpa: Vec<f64>,
@@ -59,8 +59,9 @@ struct Costs {
 fn judge(scenario: &Arc<Scenario>, training: (u64, Duration), test: (u64, Duration)) -> Costs {
     let interval = scenario.control_interval();
     let sum = |costs: Vec<f64>| costs.iter().sum::<f64>();
+    let flow = Arc::new(scenario.with_engine(Engine::Fluid).unwrap());
     let constant = |n| move |_| Fixed::new(Replicas::new(n), interval);
-    let total = |n: &u32| sum(costs(scenario, training, Branch::Train, constant(*n)));
+    let total = |n: &u32| sum(costs(&flow, training, Branch::Train, constant(*n)));
     let counts = [8, 10, 12, 15, 18, 22, 28];
     let best = counts.iter().min_by(|a, b| total(a).total_cmp(&total(b))).copied().unwrap_or(1);
 
@@ -70,7 +71,7 @@ fn judge(scenario: &Arc<Scenario>, training: (u64, Duration), test: (u64, Durati
         let busy = Utilization::from_fraction(busy);
         move |seed| Schedule::new(clairvoyant_schedule(scenario, seed, length, busy), interval)
     };
-    let total = |busy: &f64| sum(costs(scenario, training, Branch::Train, knowing(*busy, training.1)));
+    let total = |busy: &f64| sum(costs(&flow, training, Branch::Train, knowing(*busy, training.1)));
     let levels = [0.5, 0.65, 0.8];
     let busy = levels.iter().min_by(|a, b| total(a).total_cmp(&total(b))).copied().unwrap_or(0.65);
     Costs {
