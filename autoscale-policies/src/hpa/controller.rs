@@ -501,12 +501,15 @@ fn propose(
         MetricSpec::Pods { target, .. } => {
             calculator.average_of_pods(spec, *target, None, &source.per_pod(metric)?)
         }
-        MetricSpec::Object { target, .. } | MetricSpec::External { target, .. } => {
-            let value = source.value(metric)?;
-            match *target {
-                ValueTarget::Value(target) => calculator.value(spec, target, value),
-                ValueTarget::AverageValue(target) => Ok(calculator.shared_value(status, target, value)),
-            }
+        MetricSpec::Object { target: ValueTarget::AverageValue(target), .. } => {
+            Ok(calculator.object_average_value(status, *target, source.value(metric)?))
+        }
+        MetricSpec::External { target: ValueTarget::AverageValue(target), .. } => {
+            Ok(calculator.external_average_value(status, *target, source.value(metric)?))
+        }
+        MetricSpec::Object { target: ValueTarget::Value(target), .. }
+        | MetricSpec::External { target: ValueTarget::Value(target), .. } => {
+            calculator.value(spec, *target, source.value(metric)?)
         }
     }
 }

@@ -407,7 +407,7 @@ impl ReplicaCalculator<'_> {
         let ratio = value.get() as f64 / target.get() as f64;
         let settle = |replicas, rule| Ok(Proposal { replicas, shown: Shown::Value(value), rule });
         if current == 0 {
-            return settle(ceil_clamped(ratio), "ratio");
+            return settle(ceil_i32(ratio), "ratio");
         }
         if self.tolerance.contains(ratio) {
             return settle(current, "within-tolerance");
@@ -421,18 +421,37 @@ impl ReplicaCalculator<'_> {
         settle(ceil_clamped(ratio * self.pods.iter().filter(serves).count() as f64), "ratio")
     }
 
-    /// Proposes a count for a value that is shared by all pods (Object and External metrics, target type
-    /// `AverageValue`). `status` is `scale.status.replicas`; pods are not looked at. `Milli` at its largest stands for
-    /// a sum that did not fit.
-    pub fn shared_value(&self, status: i32, target: Milli, value: Milli) -> Proposal {
-        let too_large = value.get() == i64::MAX;
-        let (value, target, pods) = (value.get() as f64, target.get() as f64, f64::from(status));
-        let average = if too_large { i64::MAX } else { go_i64((value / pods).ceil()) };
+    /// Proposes a count for an Object metric of target type `AverageValue`. `status` is `scale.status.replicas`; pods
+    /// are not looked at. A count that does not fit becomes the smallest `i32`, as in Go on amd64.
+    pub fn object_average_value(&self, status: i32, target: Milli, value: Milli) -> Proposal {
+        let average = go_i64((value.get() as f64 / f64::from(status)).ceil());
+        self.average_value(status, target, value, average, ceil_i32)
+    }
+
+    /// The same for an External metric, where what does not fit becomes the largest number. `Milli` at its largest
+    /// stands for a sum that did not fit.
+    pub fn external_average_value(&self, status: i32, target: Milli, value: Milli) -> Proposal {
+        let average = match value.get() {
+            i64::MAX => i64::MAX,
+            value => go_i64((value as f64 / f64::from(status)).ceil()),
+        };
+        self.average_value(status, target, value, average, ceil_clamped)
+    }
+
+    fn average_value(
+        &self,
+        status: i32,
+        target: Milli,
+        value: Milli,
+        average: i64,
+        count: fn(f64) -> i32,
+    ) -> Proposal {
         let shown = Shown::Value(Milli::new(average));
-        if self.tolerance.contains(value / (target * pods)) {
+        let (value, target) = (value.get() as f64, target.get() as f64);
+        if self.tolerance.contains(value / (target * f64::from(status))) {
             return Proposal { replicas: status, shown, rule: "within-tolerance" };
         }
-        Proposal { replicas: ceil_clamped(value / target), shown, rule: "ratio" }
+        Proposal { replicas: count(value / target), shown, rule: "ratio" }
     }
 }
 
@@ -460,8 +479,10 @@ fn go_i64(x: f64) -> i64 {
     if (-END..END).contains(&x) { x as i64 } else { i64::MIN }
 }
 
+/// Go's `int32(x)` on amd64, likewise.
 fn ceil_i32(x: f64) -> i32 {
-    go_i64(x.ceil()) as i32
+    let up = x.ceil();
+    if (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&up) { up as i32 } else { i32::MIN }
 }
 
 /// With the clamp that Object and External metrics have.

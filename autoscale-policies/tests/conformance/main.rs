@@ -1,7 +1,7 @@
 //! Decisions of real autoscalers, replayed: every case of every file in a folder.
 //!
-//! The folder is that of `AUTOSCALE_CASES` if it is set, else `../shared/hpa-cases` beside the project, else the test
-//! says that there was nothing to compare with.
+//! The folder is that of `AUTOSCALE_CASES` if it is set. Else it is `experiments/hpa-oracle/cases`, decisions of the
+//! real controller that the project made itself, and `../shared/hpa-cases` beside the project where there is one.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "what was compared")]
@@ -38,25 +38,40 @@ fn check(operation: &str) -> Option<fn(&Value) -> Verdict> {
     })
 }
 
-fn folder() -> PathBuf {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/hpa-cases");
-    std::env::var_os("AUTOSCALE_CASES").map_or_else(beside, PathBuf::from)
+fn folders() -> Vec<PathBuf> {
+    if let Some(folder) = std::env::var_os("AUTOSCALE_CASES") {
+        return vec![folder.into()];
+    }
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let beside = project.join("../shared/hpa-cases");
+    if !beside.is_dir() {
+        println!("no further decisions of real autoscalers at {}", beside.display());
+    }
+    [project.join("experiments/hpa-oracle/cases"), beside].into_iter().filter(|f| f.is_dir()).collect()
 }
 
 #[test]
 fn decisions_are_those_of_the_real_autoscalers() {
-    let folder = folder();
-    if !folder.is_dir() {
-        println!("skipped: no decisions of real autoscalers at {}", folder.display());
-        return;
+    let (mut failures, mut passes) = (0, 0);
+    for folder in folders() {
+        println!("{}:", folder.display());
+        let (passed, failed) = replay(&folder);
+        passes += passed;
+        failures += failed;
     }
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
-        .unwrap()
+    assert_eq!(failures, 0, "cases failed");
+    assert!(passes > 0, "no case was found");
+}
+
+/// How many cases of a folder pass and fail.
+fn replay(folder: &Path) -> (usize, usize) {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|e| e == "json"))
         .collect();
     files.sort();
-    let mut failures = 0;
+    let (mut passes, mut failures) = (0, 0);
     for file in files {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         let content: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
@@ -77,7 +92,8 @@ fn decisions_are_those_of_the_real_autoscalers() {
         let rest =
             if unknown > 0 { format!(", {unknown} of kinds that are not emulated") } else { String::new() };
         println!("{name}: {passed} passed, {failed} failed{rest}");
+        passes += passed;
         failures += failed;
     }
-    assert_eq!(failures, 0, "cases failed");
+    (passes, failures)
 }

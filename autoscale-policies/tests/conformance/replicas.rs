@@ -55,9 +55,8 @@ fn calculate(case: &Value) -> Result<Proposal, NoProposal> {
             calculator.average_of_pods(current, target, None, &pod_values(source, &pods, None, 0.0))
         }
         "object_value" | "external_value" => calculator.value(current, target, Milli::new(sum)),
-        "object_average_value" | "external_average_value" => {
-            Ok(calculator.shared_value(current, target, Milli::new(sum)))
-        }
+        "object_average_value" => Ok(calculator.object_average_value(current, target, Milli::new(sum))),
+        "external_average_value" => Ok(calculator.external_average_value(current, target, Milli::new(sum))),
         other => panic!("a metric of kind {other}"),
     }
 }
