@@ -11,6 +11,7 @@
 //! | [`units`] | quantities with their unit in the type |
 //! | [`sample`], [`measurement`] | what metrics APIs say of pods, series, and control intervals |
 //! | [`policy`], [`limits`], [`rule`] | who decides, what is granted, the ratio rule |
+//! | [`guard`] | what any policy is held to: bounds, a flap budget, fresh measurements |
 //! | [`environment`], [`reward`], [`rollout`], [`record`] | worlds, what happens in them, the one episode loop |
 //! | [`agent`] | what a learner sees and is |
 //! | [`histogram`] | mergeable response-time histogram |
@@ -21,6 +22,7 @@ pub mod agent;
 #[cfg(feature = "testing")]
 pub mod contract;
 pub mod environment;
+pub mod guard;
 pub mod histogram;
 pub mod limits;
 pub mod measurement;

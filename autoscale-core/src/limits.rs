@@ -22,6 +22,12 @@ pub enum Bound {
     StepDown,
     /// A stabilisation window.
     Stabilization,
+    /// A guard's floor: no fewer pods than measured use calls for.
+    Floor,
+    /// A guard's ceiling: not so many times what measured use calls for.
+    Ceiling,
+    /// A guard's budget of reversals was spent.
+    FlapBudget,
 }
 
 /// How far a workload may be scaled, in all and at once, as it is written in a file.

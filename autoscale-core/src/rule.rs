@@ -1,6 +1,8 @@
 //! The ratio rule: usage over target, times pods. The only copy.
 
-use crate::units::Replicas;
+use crate::policy::Observation;
+use crate::sample::UsageSample;
+use crate::units::{Replicas, Utilization};
 use crate::validate::{ConfigError, in_range};
 
 /// A ratio inside the tolerance calls for no change.
@@ -38,6 +40,27 @@ impl Tolerance {
 /// averaged over; NaN and negative ratios give zero.
 pub fn ratio_rule(ratio: f64, pods: u32) -> Replicas {
     Replicas::from_ceil(ratio * f64::from(pods))
+}
+
+/// The ratio rule on measured CPU use: as many pods as would bring it to `target`, without tolerance or memory; `None`
+/// without a usable sample.
+///
+/// Serving pods without a sample are taken to work as hard as those with one, so the answer follows the load and not
+/// the number of samples.
+pub fn reactive(observation: &Observation<'_>, target: Utilization) -> Option<Replicas> {
+    let (mut serving, mut used, mut requested) = (0, 0, 0);
+    for pod in observation.pods.iter().filter(|pod| pod.is_serving()) {
+        serving += 1;
+        // A window that reaches back before readiness would count start-up work or idleness.
+        let sample = pod.usage.as_ref().filter(|usage| {
+            pod.ready.is_some_and(|ready| usage.timestamp - usage.window >= ready.last_transition)
+        });
+        if let (Some(cpu), Some(request)) = (sample.and_then(UsageSample::cpu), pod.cpu_request()) {
+            used += cpu.get();
+            requested += request.get();
+        }
+    }
+    (requested > 0).then(|| ratio_rule(used as f64 / requested as f64 / target.fraction(), serving))
 }
 
 #[cfg(test)]

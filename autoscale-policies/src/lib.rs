@@ -1,12 +1,30 @@
 //! Rule-based scaling policies.
 //!
-//! All implement [`autoscale_core::policy::Policy`]: [`fixed::Fixed`], [`random::RandomPolicy`],
-//! [`schedule::Schedule`], the plain [`ratio::RatioRule`], and [`hpa::Hpa`], the Horizontal Pod Autoscaler.
+//! All implement [`autoscale_core::policy::Policy`].
+//!
+//! | policy | what |
+//! |---|---|
+//! | [`hpa::Hpa`] | the Horizontal Pod Autoscaler, to the letter |
+//! | [`predictive::Predictive`] | a forecast of the load over the time that a pod needs |
+//! | [`staffing::SquareRoot`] | square-root staffing on the measured rate |
+//! | [`lcp::Lcp`] | lazy capacity provisioning, 3-competitive |
+//! | [`ratio::RatioRule`] | the ratio rule without memory |
+//! | [`fixed::Fixed`], [`random::RandomPolicy`], [`schedule::Schedule`] | yardsticks |
+//! | [`guarded`] | any of them within an envelope, or with a fallback |
+//!
+//! [`kpa`] and [`phpa`] are decisions of Knative's and of the predictive HPA as functions.
 
 pub mod fixed;
+pub mod forecast;
+pub mod guarded;
 pub mod hpa;
 pub mod kpa;
+pub mod lcp;
 pub mod phpa;
+pub mod predictive;
 pub mod random;
 pub mod ratio;
 pub mod schedule;
+pub mod service;
+pub mod staffing;
+mod window;

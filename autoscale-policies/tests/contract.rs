@@ -1,13 +1,21 @@
 //! Every policy keeps the contract, in a simulated world.
 
 use autoscale_core::contract::policy_is_deterministic;
+use autoscale_core::guard::{EnvelopeConfig, FreshnessConfig};
 use autoscale_core::policy::Policy;
-use autoscale_core::units::{Replicas, Utilization};
+use autoscale_core::reward::RewardWeights;
+use autoscale_core::units::{Replicas, RequestRate, Utilization};
+use autoscale_core::validate::Validate;
 use autoscale_policies::fixed::Fixed;
+use autoscale_policies::guarded::{with_envelope, with_fallback};
 use autoscale_policies::hpa::{Hpa, HpaConfig};
+use autoscale_policies::lcp::Lcp;
+use autoscale_policies::predictive::{Predictive, PredictiveConfig};
 use autoscale_policies::random::RandomPolicy;
 use autoscale_policies::ratio::RatioRule;
 use autoscale_policies::schedule::Schedule;
+use autoscale_policies::service::PodCapacity;
+use autoscale_policies::staffing::SquareRoot;
 use autoscale_sim::scenario::Scenario;
 use autoscale_sim::world::World;
 use std::sync::Arc;
@@ -43,4 +51,37 @@ fn ratio_rule() {
 #[test]
 fn hpa() {
     keeps_the_contract(Hpa::new(HpaConfig::default()).expect("the default is valid"));
+}
+
+fn capacity() -> PodCapacity {
+    PodCapacity::new(RequestRate::new(35.0).expect("finite"), 2).expect("valid")
+}
+
+fn predictive() -> Predictive {
+    Predictive::new(capacity(), PredictiveConfig::default(), PERIOD).expect("the default is valid")
+}
+
+#[test]
+fn predictive_rule() {
+    keeps_the_contract(predictive());
+}
+
+#[test]
+fn square_root_staffing() {
+    keeps_the_contract(SquareRoot::new(capacity(), 1.0, Duration::from_secs(60), PERIOD).expect("valid"));
+}
+
+#[test]
+fn lazy_capacity_provisioning() {
+    let busy = Utilization::from_fraction(0.7);
+    let startup = Duration::from_secs(30);
+    keeps_the_contract(Lcp::new(capacity(), busy, RewardWeights::default(), startup, PERIOD).expect("valid"));
+}
+
+#[test]
+fn decorators() {
+    let envelope = EnvelopeConfig::default().validate().expect("valid");
+    keeps_the_contract(with_envelope(predictive(), envelope));
+    let gate = FreshnessConfig { max_age_s: 25, recover_after: 2 }.validate().expect("valid");
+    keeps_the_contract(with_fallback(RandomPolicy::new(PERIOD), predictive(), gate));
 }
