@@ -2,7 +2,8 @@
 //!
 //! Start at [`world::World`]: load arrives ([`load`], [`arrivals`], [`trace`]), pods serve it (`pod`, [`service`]),
 //! and a scrape pipeline (`probe`) shows a policy what a cluster would show, as late as it would.
-//! [`scenario`] says what is simulated; [`clairvoyant`] is a simple yardstick that knows the load ahead;
+//! [`scenario`] says what is simulated; [`optimum`] how cheap an episode could have been, and [`clairvoyant`] is a
+//! simpler yardstick that knows the load ahead;
 //! [`oracle`] holds the results of queueing theory that the simulator is tested against; [`prometheus`] is what
 //! Prometheus would answer about scraped series.
 //!
@@ -19,6 +20,7 @@ mod episode;
 mod fleet;
 pub mod fluid;
 pub mod load;
+pub mod optimum;
 pub mod oracle;
 mod pod;
 mod probe;

@@ -390,7 +390,7 @@ impl Scenario {
     }
 
     /// The same with another configuration of the same load source.
-    fn with_config(&self, config: ScenarioConfig) -> Result<Self, ConfigError> {
+    pub(crate) fn with_config(&self, config: ScenarioConfig) -> Result<Self, ConfigError> {
         let (limits, demand) = config.check_all(&self.folder)?;
         let load = match (&config.load, &self.load) {
             (Some(own), Load::Sum(loads)) => {
