@@ -1,10 +1,11 @@
 //! Metrics over finished episodes, and paired statistics over policies.
 //!
 //! [`metric`] reads an episode; [`suite`] runs policies on the same seeds; [`compare`] sets two of them side by
-//! side with [`estimate`]s; [`report`] writes the result down.
+//! side with [`estimate`]s; [`report`] writes the result down. [`tune`] searches parameters within a budget.
 
 pub mod compare;
 pub mod estimate;
 pub mod metric;
 pub mod report;
 pub mod suite;
+pub mod tune;

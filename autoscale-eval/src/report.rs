@@ -4,6 +4,7 @@ use crate::compare::{Row, compare, episode_return};
 use crate::estimate::{Estimate, bootstrap_mean};
 use crate::metric::{Family, metrics};
 use crate::suite::PolicyRecords;
+use autoscale_core::record::EpisodeRecord;
 use autoscale_core::reward::RewardWeights;
 use autoscale_core::seed::Seed;
 
@@ -52,6 +53,54 @@ fn short(value: f64) -> String {
 
 fn signed(value: f64) -> String {
     if value > 0.0 { format!("+{}", short(value)) } else { short(value) }
+}
+
+/// A line a policy: pods, violations, and what both cost an hour, also against the first. Changes of the count are
+/// not part of that cost. `bound` is what no policy can be below in each episode, per hour.
+pub fn policy_table(records: &[PolicyRecords], weights: &RewardWeights, bound: Option<&[f64]>) -> String {
+    let width = records.iter().map(|r| r.name.chars().count()).max().unwrap_or(0).max(12);
+    let Some(first) = records.first() else { return String::new() };
+    let per_hour = |e: &EpisodeRecord, value: f64| value * 3600.0 / e.duration().as_secs_f64().max(1.0);
+    let cost = |e: &EpisodeRecord| {
+        let priced = weights.price(&e.totals);
+        per_hour(e, -(priced.pods + priced.violations))
+    };
+    let estimate = |values: Vec<f64>| bootstrap_mean(&values, Seed::root(0).child("cost"));
+    let range = |e: Option<Estimate>| {
+        e.map_or("-".to_owned(), |e| format!("{} [{}, {}]", short(e.point), short(e.low), short(e.high)))
+    };
+    let baseline: Vec<f64> = first.records.iter().map(cost).collect();
+    let mut text = format!(
+        "{:<width$} {:>8} {:>12}   {:<26} cost against {}\n",
+        "policy", "pods", "violations", "cost/h [95 % interval]", first.name
+    );
+    text += &format!("{}\n", "-".repeat(width + 82));
+    for policy in records {
+        let costs: Vec<f64> = policy.records.iter().map(cost).collect();
+        let n = policy.records.len().max(1) as f64;
+        let pods = policy.records.iter().map(|e| per_hour(e, e.totals.pod_hours)).sum::<f64>() / n;
+        let (violated, arrived) =
+            policy.records.iter().fold((0, 0), |(v, a), e| (v + e.totals.violations, a + e.totals.arrivals));
+        let share = 100.0 * violated as f64 / (arrived.max(1)) as f64;
+        let against = estimate(costs.iter().zip(&baseline).map(|(cost, base)| cost - base).collect());
+        let against = if policy.name == first.name {
+            String::new()
+        } else {
+            against.map_or(String::new(), |e| interval(&e))
+        };
+        text += &format!(
+            "{:<width$} {:>8} {:>10} %   {:<26} {against}\n",
+            policy.name,
+            short(pods),
+            short(share),
+            range(estimate(costs)),
+        );
+    }
+    if let Some(bound) = bound {
+        text +=
+            &format!("{:<width$} {:>8} {:>12}   {}\n", "(bound)", "", "", range(estimate(bound.to_vec())));
+    }
+    text
 }
 
 /// All policies' means in tidy form, a row a policy and metric; then, as policy `A-minus-B`, the paired

@@ -6,8 +6,9 @@ use autoscale_core::limits::Bound;
 use autoscale_core::policy::{Cadence, Decision, Observation, Policy, Reason};
 use autoscale_core::reward::RewardWeights;
 use autoscale_core::seed::Seed;
-use autoscale_core::units::{Replicas, RequestRate, Utilization};
+use autoscale_core::units::{Replicas, RequestRate};
 use autoscale_core::validate::{ConfigError, in_range};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The bounds between which the algorithm is lazy, kept by dynamic programming over all counts.
@@ -62,16 +63,31 @@ fn raise(costs: &mut [f64], up: f64, down: f64) {
     }
 }
 
+/// What can be set on lazy capacity provisioning.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LcpConfig {
+    /// How busy pods may be before requests are taken to be violated, as a share of their capacity, 0.05 to 1.
+    pub target_utilization: f64,
+    /// What a start costs, as time of a pod, 0 to 86,400 s.
+    pub start_s: f64,
+}
+
+impl Default for LcpConfig {
+    fn default() -> Self {
+        Self { target_utilization: 0.7, start_s: 120.0 }
+    }
+}
+
 /// The algorithm on the measured rate.
 ///
-/// An interval costs its pods at their price, and each request beyond what the pods serve at `busy` at the price of a
-/// violation. A start costs the pod's time until it serves.
+/// An interval costs its pods at their price, and each request beyond what the pods serve at the target utilisation at
+/// the price of a violation.
 #[derive(Clone, Debug)]
 pub struct Lcp {
     capacity: PodCapacity,
-    busy: Utilization,
+    config: LcpConfig,
     weights: RewardWeights,
-    startup: Duration,
     period: Duration,
     bounds: Option<Bounds>,
 }
@@ -80,21 +96,21 @@ impl Lcp {
     /// The algorithm for pods of this capacity, asked every `period`.
     ///
     /// # Errors
-    /// When `busy` is not within 0.05 to 1.
+    /// Names the first field that is out of range.
     pub fn new(
         capacity: PodCapacity,
-        busy: Utilization,
+        config: LcpConfig,
         weights: RewardWeights,
-        startup: Duration,
         period: Duration,
     ) -> Result<Self, ConfigError> {
-        in_range("busy", busy.fraction(), 0.05, 1.0)?;
-        Ok(Self { capacity, busy, weights, startup, period, bounds: None })
+        in_range("target_utilization", config.target_utilization, 0.05, 1.0)?;
+        in_range("start_s", config.start_s, 0.0, 86_400.0)?;
+        Ok(Self { capacity, config, weights, period, bounds: None })
     }
 
     /// What an interval of this rate costs with so many pods.
     fn running(&self, rate: RequestRate, pods: usize) -> f64 {
-        let served = self.capacity.rate().per_second() * self.busy.fraction() * pods as f64;
+        let served = self.capacity.rate().per_second() * self.config.target_utilization * pods as f64;
         let span = self.period.as_secs_f64();
         let beyond = (rate.per_second() - served).max(0.0) * span;
         self.weights.pod_hour * pods as f64 * span / 3600.0 + self.weights.violation * beyond
@@ -116,7 +132,7 @@ impl Policy for Lcp {
         };
         let most = observation.limits.max();
         let mut bounds = self.bounds.take().unwrap_or_else(|| Bounds::new(most));
-        let start = self.weights.pod_hour * self.startup.as_secs_f64() / 3600.0 + 2.0 * self.weights.churn;
+        let start = self.weights.pod_hour * self.config.start_s / 3600.0 + 2.0 * self.weights.churn;
         let wish = bounds.step(|pods| self.running(last.arrival_rate, pods), start);
         self.bounds = Some(bounds);
         let metric = Some("arrival_rate");

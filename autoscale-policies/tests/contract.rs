@@ -9,13 +9,13 @@ use autoscale_core::validate::Validate;
 use autoscale_policies::fixed::Fixed;
 use autoscale_policies::guarded::{with_envelope, with_fallback};
 use autoscale_policies::hpa::{Hpa, HpaConfig};
-use autoscale_policies::lcp::Lcp;
+use autoscale_policies::lcp::{Lcp, LcpConfig};
 use autoscale_policies::predictive::{Predictive, PredictiveConfig};
 use autoscale_policies::random::RandomPolicy;
 use autoscale_policies::ratio::RatioRule;
 use autoscale_policies::schedule::Schedule;
 use autoscale_policies::service::PodCapacity;
-use autoscale_policies::staffing::SquareRoot;
+use autoscale_policies::staffing::{SquareRoot, SquareRootConfig};
 use autoscale_sim::scenario::Scenario;
 use autoscale_sim::world::World;
 use std::sync::Arc;
@@ -68,14 +68,14 @@ fn predictive_rule() {
 
 #[test]
 fn square_root_staffing() {
-    keeps_the_contract(SquareRoot::new(capacity(), 1.0, Duration::from_secs(60), PERIOD).expect("valid"));
+    keeps_the_contract(SquareRoot::new(capacity(), SquareRootConfig::default(), PERIOD).expect("valid"));
 }
 
 #[test]
 fn lazy_capacity_provisioning() {
-    let busy = Utilization::from_fraction(0.7);
-    let startup = Duration::from_secs(30);
-    keeps_the_contract(Lcp::new(capacity(), busy, RewardWeights::default(), startup, PERIOD).expect("valid"));
+    keeps_the_contract(
+        Lcp::new(capacity(), LcpConfig::default(), RewardWeights::default(), PERIOD).expect("valid"),
+    );
 }
 
 #[test]

@@ -153,7 +153,9 @@ impl Search {
     /// Whether the schedule is better than all before.
     fn consider(&mut self, mut schedule: Vec<Replicas>) -> bool {
         let limits = *self.world.scenario().limits();
-        schedule.iter_mut().for_each(|count| *count = (*count).clamp(limits.min(), limits.max()));
+        for count in &mut schedule {
+            *count = (*count).clamp(limits.min(), limits.max());
+        }
         let known = self.best.as_ref().is_some_and(|(best, _)| *best == schedule);
         if self.runs == 0 || known {
             return false;
@@ -177,7 +179,9 @@ impl Search {
             for (start, delta) in starts.flat_map(|start| [(start, -1), (start, 1)]) {
                 let Some((mut schedule, _)) = self.best.clone() else { return };
                 let end = (start + stretch).min(length);
-                schedule[start..end].iter_mut().for_each(|count| *count = count.offset(delta));
+                for count in &mut schedule[start..end] {
+                    *count = count.offset(delta);
+                }
                 better |= self.consider(schedule);
             }
             if !better {

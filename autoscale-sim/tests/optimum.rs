@@ -11,12 +11,12 @@ use autoscale_core::seed::{Branch, Seed};
 use autoscale_core::units::Replicas;
 use autoscale_policies::fixed::Fixed;
 use autoscale_policies::hpa::{Hpa, HpaConfig};
-use autoscale_policies::lcp::Lcp;
+use autoscale_policies::lcp::{Lcp, LcpConfig};
 use autoscale_policies::predictive::{Predictive, PredictiveConfig};
 use autoscale_policies::random::RandomPolicy;
 use autoscale_policies::schedule::Schedule;
 use autoscale_policies::service::PodCapacity;
-use autoscale_policies::staffing::SquareRoot;
+use autoscale_policies::staffing::{SquareRoot, SquareRootConfig};
 use autoscale_sim::optimum::{Optimum, bound, cost, optimum};
 use autoscale_sim::scenario::Scenario;
 use autoscale_sim::world::World;
@@ -96,8 +96,7 @@ fn no_policy_is_below_the_bound() {
         let capacity = PodCapacity::new(scenario.pod_capacity(), scenario.config().service.workers).unwrap();
         let seed = Seed::root(3).episode(Branch::Validate, 1);
         let found = optimum(&scenario, seed, length, 12).unwrap();
-        let busy = autoscale_core::units::Utilization::from_fraction(0.7);
-        let (prices, startup) = (scenario.weights(), Duration::from_secs(30));
+        let prices = scenario.weights();
         let policies: Vec<(&str, Box<dyn Policy>)> = vec![
             ("hpa", Box::new(Hpa::new(HpaConfig::default()).unwrap())),
             ("constant", Box::new(Fixed::new(Replicas::new(14), interval))),
@@ -107,8 +106,11 @@ fn no_policy_is_below_the_bound() {
                 "predictive",
                 Box::new(Predictive::new(capacity, PredictiveConfig::default(), interval).unwrap()),
             ),
-            ("square-root", Box::new(SquareRoot::new(capacity, 1.0, startup, interval).unwrap())),
-            ("lcp", Box::new(Lcp::new(capacity, busy, prices, startup, interval).unwrap())),
+            (
+                "square-root",
+                Box::new(SquareRoot::new(capacity, SquareRootConfig::default(), interval).unwrap()),
+            ),
+            ("lcp", Box::new(Lcp::new(capacity, LcpConfig::default(), prices, interval).unwrap())),
             ("optimum", Box::new(Schedule::new(found.schedule.clone(), interval))),
         ];
         let mut said = format!("{name}: bound {:.2}, gap {:.0} %", found.bound, 100.0 * found.gap());

@@ -1,6 +1,8 @@
 //! A user's own HPA manifest (`autoscaling/v2`, YAML), refused where the API server refuses it.
 
-use super::behavior::{BehaviorSpec, PolicyType, ScalingPolicy, ScalingRulesSpec, SelectPolicy};
+use super::behavior::{
+    Behavior, BehaviorSpec, PolicyType, ScalingPolicy, ScalingRules, ScalingRulesSpec, SelectPolicy,
+};
 use super::controller::{HpaSpec, MetricSpec, ResourceTarget, ValueTarget};
 use super::normalizer::Range;
 use super::quantity::Quantity;
@@ -401,6 +403,40 @@ impl RulesYaml {
     }
 }
 
+impl HpaSpec {
+    /// The manifest of an HPA that keeps the CPU use of a Deployment, as YAML that [`HpaSpec::from_yaml`] and the API
+    /// server read.
+    pub fn cpu_manifest(deployment: &str, range: Range, target_percent: u32, behavior: &Behavior) -> String {
+        let rules = |name: &str, rules: &ScalingRules| {
+            let mut text = format!(
+                "    {name}:\n      stabilizationWindowSeconds: {}\n      selectPolicy: {:?}\n",
+                rules.stabilization_window_seconds, rules.select_policy
+            );
+            if let Some(tolerance) = rules.tolerance {
+                text += &format!("      tolerance: \"{tolerance}\"\n");
+            }
+            text += "      policies:\n";
+            for ScalingPolicy { kind, value, period_seconds } in &rules.policies {
+                text += &format!(
+                    "        - type: {kind:?}\n          value: {value}\n          periodSeconds: {period_seconds}\n"
+                );
+            }
+            text
+        };
+        format!(
+            "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata:\n  name: {deployment}\nspec:\n  \
+             scaleTargetRef:\n    apiVersion: apps/v1\n    kind: Deployment\n    name: {deployment}\n  \
+             minReplicas: {}\n  maxReplicas: {}\n  metrics:\n    - type: Resource\n      resource:\n        \
+             name: cpu\n        target:\n          type: Utilization\n          \
+             averageUtilization: {target_percent}\n  behavior:\n{}{}",
+            range.min,
+            range.max,
+            rules("scaleUp", &behavior.scale_up),
+            rules("scaleDown", &behavior.scale_down),
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -541,5 +577,18 @@ spec:
             assert!(error.reason.contains(reason), "{to}: {text:?} lacks {reason:?}");
             assert!(error.line.abs_diff(line) <= 1, "{to}: {text:?} is not near line {line}");
         }
+    }
+
+    #[test]
+    fn a_manifest_that_was_written_is_read_back() {
+        let mut behavior = Behavior::default();
+        behavior.scale_up.tolerance = Some(0.02);
+        behavior.scale_down.stabilization_window_seconds = 45;
+        behavior.scale_down.select_policy = SelectPolicy::Min;
+        let range = Range { min: 3, max: 40 };
+        let spec = HpaSpec::from_yaml(&HpaSpec::cpu_manifest("web", range, 65, &behavior)).unwrap();
+        let target = Some(ResourceTarget::Utilization(65));
+        let cpu = MetricSpec::Resource { resource: Resource::Cpu, container: None, target };
+        assert_eq!((spec.range, spec.metrics, spec.behavior), (range, vec![cpu], Some(behavior)));
     }
 }
