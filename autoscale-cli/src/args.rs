@@ -3,6 +3,7 @@
 pub(crate) mod trace;
 
 use crate::policy_spec::PolicySpec;
+use crate::rule::RuleKind;
 use autoscale_sim::scenario::Engine;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ const EXAMPLES: &str = "Examples:
   autoscale train --trace requests.csv --target-mean-rps 300
   autoscale train --resume runs/20260101-120000-ppo-match-day
   autoscale evaluate --model latest --scenario bursts
+  autoscale tune --policy hpa --scenario bursts
   autoscale simulate --scenario bursts --policy hpa
   autoscale scenario show match-day > mine.toml
 
@@ -29,8 +31,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Train a policy, then compare it with the HPA on episodes that it has never seen.
     Train(TrainArgs),
-    /// Repeat the comparison for a trained policy, on any scenario or trace.
+    /// Repeat the comparison for a trained policy, or compare any policies, on any scenario or trace.
     Evaluate(EvaluateArgs),
+    /// Search the parameters of a rule within a budget.
+    Tune(TuneArgs),
     /// Run one episode under one policy, and keep all that happened.
     Simulate(SimulateArgs),
     /// List, show or check scenarios.
@@ -156,11 +160,21 @@ pub(crate) struct TrainArgs {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   autoscale evaluate --model latest
-  autoscale evaluate --model runs/mine --scenario my-service.toml --trace requests.csv")]
+  autoscale evaluate --model runs/mine --scenario my-service.toml --trace requests.csv
+  autoscale evaluate --policies hpa,hpa:tuned.yaml,predictive,model:latest --scenario bursts --optimum 12")]
 pub(crate) struct EvaluateArgs {
     /// A run's folder, or `latest`.
     #[arg(long, default_value = "latest", value_name = "RUN|latest")]
     pub(crate) model: String,
+    /// Compare these instead of a model with its rivals; all are set against the first. Each is hpa, hpa:FILE.yaml,
+    /// predictive, square-root or lcp (each with :FILE.toml), constant:N, random, clairvoyant, clairvoyant:PERCENT or
+    /// model:RUN.
+    #[arg(long, value_delimiter = ',', conflicts_with = "model", value_name = "POLICY,…")]
+    pub(crate) policies: Vec<PolicySpec>,
+    /// With --policies: find a schedule that knows each episode, in so many simulations, and a bound that no policy can
+    /// be below.
+    #[arg(long, value_name = "RUNS", requires = "policies", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) optimum: Option<u32>,
     #[command(flatten)]
     pub(crate) world: WorldArgs,
     /// Root of everything random.
@@ -178,6 +192,44 @@ pub(crate) struct EvaluateArgs {
 
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
+  autoscale tune --policy hpa --scenario bursts
+  autoscale tune --policy predictive --budget 10000 --out runs/ahead
+  autoscale tune --policy hpa --trace requests.csv --target-mean-rps 300 --test-every-days 4
+  autoscale evaluate --policies hpa,hpa:runs/TUNED/tuned.yaml --scenario bursts
+
+What is searched: of the HPA target 20 to 95 %, minReplicas up to the peak, windows, policies and tolerances of both
+directions; of the others all their parameters. Candidates are drawn at random and run on training episodes; the better
+third goes on to more of them, three times. Those left and the default meet on validation episodes. A grid of
+minReplicas x target has to be beaten there, or come within 1 %; else the result is refused.
+
+In the folder: tuned.yaml (an HPA manifest) or tuned.toml, front.csv and front.png.")]
+pub(crate) struct TuneArgs {
+    /// The rule.
+    #[arg(long, value_enum, default_value = "hpa")]
+    pub(crate) policy: RuleKind,
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+    /// Training episodes that the search may run.
+    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub(crate) budget: u64,
+    /// Validation episodes on which the best are compared.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) validation_seeds: u64,
+    /// Root of everything random.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// The folder; `runs/DATE-TIME-tune-POLICY-SCENARIO` when absent.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Replace what is in the folder.
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
   autoscale simulate --scenario bursts --policy hpa
   autoscale simulate --policy clairvoyant:70 --hours 24
   autoscale simulate --policy hpa:shop.yaml
@@ -189,8 +241,8 @@ trace also trace.png.")]
 pub(crate) struct SimulateArgs {
     #[command(flatten)]
     pub(crate) world: WorldArgs,
-    /// hpa, hpa:FILE.yaml (a manifest, autoscaling/v2), constant:N, random, clairvoyant, clairvoyant:PERCENT or
-    /// model:RUN.
+    /// hpa, hpa:FILE.yaml (a manifest, autoscaling/v2), predictive, square-root or lcp (each with :FILE.toml), constant:N,
+    /// random, clairvoyant, clairvoyant:PERCENT or model:RUN.
     #[arg(long, default_value = "hpa")]
     pub(crate) policy: PolicySpec,
     /// How requests are simulated; the scenario's choice when absent.

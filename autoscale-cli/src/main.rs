@@ -7,6 +7,7 @@ mod plot;
 mod policy_spec;
 mod progress;
 mod report;
+mod rule;
 mod run_folder;
 mod settings;
 
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     let result = match args::Cli::parse().command {
         args::Command::Train(args) => commands::train::run(&args),
         args::Command::Evaluate(args) => commands::evaluate::run(&args),
+        args::Command::Tune(args) => commands::tune::run(&args),
         args::Command::Simulate(args) => commands::simulate::run(&args),
         args::Command::Scenario(args) => commands::scenario::run(&args),
         args::Command::Trace(args) => commands::trace::run(&args),

@@ -240,3 +240,61 @@ pub(crate) fn episode(folder: &Path, policies: [(&String, &EpisodeRecord); 2]) -
     };
     draw(&folder.join("final_replicas.png"), &[load(), replicas])
 }
+
+/// `front.png`: candidates by pods and violations, and the line of those that nothing beats in both.
+pub(crate) fn front(
+    path: &Path,
+    title: &str,
+    groups: &[(&str, Vec<(f64, f64)>)],
+    front: &[(f64, f64)],
+) -> Result<()> {
+    const COLOURS: [RGBColor; 4] = [GREY, BLUE, ORANGE, RGBColor(213, 94, 0)];
+    register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
+        .map_err(|_| anyhow!("the embedded font cannot be read"))?;
+    let partial = path.with_extension("partial.png");
+    let draw = || -> Result<(), Box<dyn std::error::Error>> {
+        let root = BitMapBackend::new(&partial, SIZE).into_drawing_area();
+        root.fill(&WHITE)?;
+        let all = || groups.iter().flat_map(|(_, points)| points);
+        let most = |of: fn(&(f64, f64)) -> f64| all().map(of).fold(0.0, f64::max) * 1.08 + 1e-3;
+        let mut chart = ChartBuilder::on(&root)
+            .caption(title, ("sans-serif", 34))
+            .margin(24)
+            .margin_right(50)
+            .x_label_area_size(70)
+            .y_label_area_size(120)
+            .build_cartesian_2d(0.0..most(|p| p.0), 0.0..most(|p| p.1))?;
+        chart
+            .configure_mesh()
+            .x_desc("mean number of pods")
+            .y_desc("violations [% of requests]")
+            .label_style(("sans-serif", 24))
+            .axis_desc_style(("sans-serif", 26))
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(BLACK.mix(0.12))
+            .draw()?;
+        let mut line = front.to_vec();
+        line.sort_by(|a, b| a.0.total_cmp(&b.0));
+        chart.draw_series(LineSeries::new(line, BLACK.mix(0.5).stroke_width(2)))?;
+        for (k, (label, points)) in groups.iter().enumerate() {
+            let (colour, size) = (COLOURS[k % COLOURS.len()], if k < 2 { 7 } else { 13 });
+            chart
+                .draw_series(points.iter().map(|&point| Circle::new(point, size, colour.filled())))?
+                .label(*label)
+                .legend(move |at| Circle::new((at.0 + 20, at.1), size, colour.filled()));
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .legend_area_size(50)
+            .label_font(("sans-serif", 24))
+            .background_style(WHITE.mix(0.85))
+            .border_style(BLACK.mix(0.2))
+            .draw()?;
+        root.present()?;
+        Ok(())
+    };
+    draw().map_err(|e| anyhow!("{}: cannot be drawn: {e}", path.display()))?;
+    fs::rename(&partial, path)?;
+    Ok(())
+}

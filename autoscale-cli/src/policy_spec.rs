@@ -1,8 +1,9 @@
 //! Policies by name, as given on the command line.
 
+use crate::rule::{Rule, RuleKind};
 use crate::run_folder::{MODEL, RunFolder};
 use crate::settings::{self, Settings};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use autoscale_agents::checkpoint::Checkpoint;
 use autoscale_agents::learned::LearnedPolicy;
 use autoscale_core::policy::Policy;
@@ -31,9 +32,15 @@ pub(crate) enum PolicySpec {
     Random,
     /// A schedule that knows the load ahead and keeps pods this busy, in percent.
     Clairvoyant(u32),
+    /// A rule as it comes, or as a file of `autoscale tune` has it.
+    Rule(RuleKind, Option<String>),
     /// A trained run.
     Model(String),
 }
+
+/// What can be written for a policy.
+pub(crate) const POLICIES: &str = "hpa, hpa:FILE.yaml, predictive, square-root or lcp (each with :FILE.toml), \
+    constant:N, random, clairvoyant, clairvoyant:PERCENT or model:RUN";
 
 impl FromStr for PolicySpec {
     type Err = String;
@@ -52,10 +59,13 @@ impl FromStr for PolicySpec {
             ("clairvoyant", None) => Ok(Self::Clairvoyant(65)),
             ("clairvoyant", Some(n)) => Ok(Self::Clairvoyant(number(n, 1, 100)?)),
             ("model", Some(run)) if !run.is_empty() => Ok(Self::Model(run.to_owned())),
-            _ => {
-                Err("expected hpa, hpa:FILE.yaml, constant:N, random, clairvoyant, clairvoyant:PERCENT or model:RUN"
-                    .to_owned())
+            (_, argument) if argument != Some("") => {
+                let rules = [RuleKind::Predictive, RuleKind::SquareRoot, RuleKind::Lcp];
+                let rule = rules.into_iter().find(|kind| kind.to_string() == name);
+                let rule = rule.map(|kind| Self::Rule(kind, argument.map(str::to_owned)));
+                rule.ok_or_else(|| format!("expected {POLICIES}"))
             }
+            _ => Err(format!("expected {POLICIES}")),
         }
     }
 }
@@ -68,6 +78,8 @@ impl fmt::Display for PolicySpec {
             Self::Constant(n) => write!(f, "constant:{n}"),
             Self::Random => f.write_str("random"),
             Self::Clairvoyant(percent) => write!(f, "clairvoyant:{percent}"),
+            Self::Rule(kind, None) => kind.fmt(f),
+            Self::Rule(kind, Some(file)) => write!(f, "{kind}:{file}"),
             Self::Model(run) => write!(f, "model:{run}"),
         }
     }
@@ -81,6 +93,12 @@ impl PolicySpec {
             Self::Constant(_) => "constant",
             Self::Random => "random",
             Self::Clairvoyant(_) => "clairvoyant",
+            Self::Rule(kind, _) => match kind {
+                RuleKind::Hpa => "hpa",
+                RuleKind::Predictive => "predictive",
+                RuleKind::SquareRoot => "square-root",
+                RuleKind::Lcp => "lcp",
+            },
             Self::Model(_) => "model",
         }
     }
@@ -101,6 +119,21 @@ impl PolicySpec {
                 let busy = Utilization::from_fraction(f64::from(*percent) / 100.0);
                 Box::new(Schedule::new(clairvoyant_schedule(scenario, seed, length, busy), interval))
             }
+            Self::Rule(kind, None) => Rule::standard(*kind, scenario).make(scenario)?,
+            Self::Rule(kind, Some(file)) => {
+                let text = std::fs::read_to_string(file).with_context(|| file.clone())?;
+                let rule: Rule = toml::from_str(&text).with_context(|| file.clone())?;
+                let of_file = match rule {
+                    Rule::Hpa(_) => RuleKind::Hpa,
+                    Rule::Predictive(_) => RuleKind::Predictive,
+                    Rule::SquareRoot(_) => RuleKind::SquareRoot,
+                    Rule::Lcp(_) => RuleKind::Lcp,
+                };
+                if of_file != *kind {
+                    bail!("{file}: policy: {of_file}; expected {kind}");
+                }
+                rule.make(scenario).with_context(|| file.clone())?
+            }
             Self::Model(run) => {
                 let folder = RunFolder::open(run)?;
                 let settings: Settings = folder.manifest()?.config;
@@ -118,7 +151,16 @@ mod tests {
 
     #[test]
     fn names_survive_a_round_trip_and_bad_ones_are_explained() {
-        for text in ["hpa", "hpa:shop.yaml", "constant:7", "random", "clairvoyant:80", "model:runs/x"] {
+        for text in [
+            "hpa",
+            "hpa:shop.yaml",
+            "constant:7",
+            "random",
+            "clairvoyant:80",
+            "model:runs/x",
+            "predictive",
+            "lcp:a.toml",
+        ] {
             assert_eq!(text.parse::<PolicySpec>().map(|p| p.to_string()), Ok(text.to_owned()));
         }
         for (text, part) in

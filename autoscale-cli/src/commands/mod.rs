@@ -5,3 +5,4 @@ pub(crate) mod scenario;
 pub(crate) mod simulate;
 pub(crate) mod trace;
 pub(crate) mod train;
+pub(crate) mod tune;

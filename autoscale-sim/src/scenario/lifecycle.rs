@@ -158,6 +158,11 @@ impl StartupConfig {
         self.image_mib / self.pull_mib_per_s + self.image_mib / self.extract_mib_per_s
     }
 
+    /// Seconds from a pod's creation until it serves, when the random parts last as long as they do in the median.
+    pub fn typical_s(&self) -> f64 {
+        self.lag_s(0.0)
+    }
+
     /// Seconds from creation until a pod gets requests, at the quantile of both lognormal parts that lies
     /// `deviations` standard deviations above the median, with a pull if one is likely at all.
     pub(crate) fn lag_s(&self, deviations: f64) -> f64 {
