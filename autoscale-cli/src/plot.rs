@@ -257,13 +257,15 @@ pub(crate) fn front(
         root.fill(&WHITE)?;
         let all = || groups.iter().flat_map(|(_, points)| points);
         let most = |of: fn(&(f64, f64)) -> f64| all().map(of).fold(0.0, f64::max) * 1.08 + 1e-3;
+        let fewest = all().map(|p| p.0).fold(f64::INFINITY, f64::min);
+        let from = if fewest.is_finite() { (fewest * 0.95).floor() } else { 0.0 };
         let mut chart = ChartBuilder::on(&root)
             .caption(title, ("sans-serif", 34))
             .margin(24)
             .margin_right(50)
             .x_label_area_size(70)
             .y_label_area_size(120)
-            .build_cartesian_2d(0.0..most(|p| p.0), 0.0..most(|p| p.1))?;
+            .build_cartesian_2d(from..most(|p| p.0), 0.0..most(|p| p.1))?;
         chart
             .configure_mesh()
             .x_desc("mean number of pods")

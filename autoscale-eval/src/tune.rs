@@ -27,15 +27,16 @@ impl Halving {
         // A candidate costs FIRST episodes, and the third that goes on twice as many more, each round anew.
         let least = KEPT.pow(ROUNDS - 1) * FIRST * (1 + 2 * u64::from(ROUNDS - 1));
         count_in_range("budget", budget, least, 100_000_000)?;
-        let cost = |candidates: u64| {
-            let round = |k: u32| survivors(candidates, k) * episodes_of(k).clone().count() as u64;
-            (0..ROUNDS).map(round).sum::<u64>()
-        };
         let mut candidates = KEPT.pow(ROUNDS - 1);
-        while cost(candidates + 1) <= budget {
+        while Self::cost(candidates + 1) <= budget {
             candidates += 1;
         }
         Ok(Self { candidates })
+    }
+
+    /// Episodes that a search among so many takes.
+    pub fn cost(candidates: u64) -> u64 {
+        (0..ROUNDS).map(|k| survivors(candidates, k) * episodes_of(k).count() as u64).sum()
     }
 
     /// How many candidates to draw.

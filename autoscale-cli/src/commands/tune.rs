@@ -73,7 +73,8 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     let label = format!("tune-{}-{}", args.policy, scenario.name());
     let folder = RunFolder::create(args.out.as_deref(), &label, replace)?;
 
-    let grid = grid(&scenario);
+    // Only an HPA can be expected to do what a plain HPA does.
+    let grid = if args.policy == RuleKind::Hpa { grid(&scenario) } else { Vec::new() };
     let peak = multiple(&scenario, PEAK);
     let mut draw = root.child("tune").stream();
     let drawn = (1..halving.candidates()).map(|_| Rule::draw(args.policy, &scenario, peak, &mut draw));
@@ -84,7 +85,7 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     let bar = progress::bar(args.budget, "search", args.output);
     let found = Halving::search(&candidates, |rules, episodes| costs(&train, rules, root, episodes, &bar));
     bar.finish_and_clear();
-    let bar = progress::bar(grid.len() as u64 * 10, "grid", args.output);
+    let bar = progress::bar(Halving::cost(grid.len() as u64), "grid", args.output);
     let plain = Halving::search(&grid, |rules, episodes| costs(&train, rules, root, episodes, &bar));
     bar.finish_and_clear();
 
@@ -242,7 +243,7 @@ fn write(
         &folder.file("front.png"),
         &format!("{} of {}: {} validation episodes", args.policy, scenario.name(), args.validation_seeds),
         &[
-            ("plain grid (hpa)", points(&|j| j.origin == Origin::Grid)),
+            ("plain grid", points(&|j| j.origin == Origin::Grid)),
             ("found", points(&|j| j.origin == Origin::Search)),
             ("default", points(&|j| j.origin == Origin::Default)),
             ("winner", chosen.into_iter().collect()),
@@ -277,11 +278,10 @@ fn print(args: &TuneArgs, judged: &[Judged]) -> Result<()> {
             args.validation_seeds
         );
         println!("  {:>8} {:>7} {:>11}  from     parameters", "cost/h", "pods", "violations");
-        let named = |j: &Judged| match (j.origin, args.policy) {
-            (Origin::Default, _) => "default",
-            (Origin::Search, _) => "search",
-            (Origin::Grid, RuleKind::Hpa) => "grid",
-            (Origin::Grid, _) => "grid hpa",
+        let named = |origin| match origin {
+            Origin::Default => "default",
+            Origin::Search => "search",
+            Origin::Grid => "grid",
         };
         for j in judged {
             let mark = if j.on_front { '*' } else { ' ' };
@@ -290,7 +290,7 @@ fn print(args: &TuneArgs, judged: &[Judged]) -> Result<()> {
                 j.cost,
                 j.pods,
                 j.violations,
-                named(j),
+                named(j.origin),
                 j.rule
             );
         }
