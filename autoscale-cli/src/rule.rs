@@ -76,6 +76,8 @@ fn rounded(value: f64, digits: f64) -> f64 {
 
 const WINDOWS_UP: [u32; 6] = [0, 0, 0, 15, 30, 60];
 const WINDOWS_DOWN: [u32; 8] = [0, 15, 30, 60, 120, 180, 300, 600];
+/// How often a direction keeps the rules that it has without `behavior`.
+const STANDARD: f64 = 0.3;
 const TOLERANCES: [Option<f64>; 6] = [None, None, Some(0.0), Some(0.02), Some(0.05), Some(0.2)];
 
 impl Rule {
@@ -175,7 +177,15 @@ impl HpaRule {
             policies,
             tolerance: one(draw, &TOLERANCES),
         };
-        let behavior = Behavior { scale_up: rules(&WINDOWS_UP, up), scale_down: rules(&WINDOWS_DOWN, down) };
+        let mut behavior =
+            Behavior { scale_up: rules(&WINDOWS_UP, up), scale_down: rules(&WINDOWS_DOWN, down) };
+        // What Kubernetes fills in is worth a try of its own.
+        if draw.random::<f64>() < STANDARD {
+            behavior.scale_up = Behavior::default().scale_up;
+        }
+        if draw.random::<f64>() < STANDARD {
+            behavior.scale_down = Behavior::default().scale_down;
+        }
         let floor = draw.random::<f64>() < 0.5;
         let highest = f64::from(peak.max(least + 1));
         let min_replicas =

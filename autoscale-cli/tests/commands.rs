@@ -221,3 +221,49 @@ fn a_log_becomes_a_trace_a_description_and_a_scenario() {
     autoscale(folder.path()).args(["scenario", "check", "My Load.toml"]).assert().success();
     assert!(refusal(folder.path(), &fit).contains("--force"));
 }
+
+#[test]
+fn a_rule_is_tuned_and_what_comes_out_is_a_policy() {
+    let folder = tempfile::tempdir().unwrap();
+    small_world(folder.path());
+    for (rule, file) in [("hpa", "tuned.yaml"), ("predictive", "tuned.toml")] {
+        let run = |more: &[&str]| {
+            let mut command = autoscale(folder.path());
+            command.args(["tune", "--policy", rule, "--scenario", "small.toml", "--budget", "378"]);
+            command.args(["--validation-seeds", "3", "--out", rule]).args(more);
+            command.output().unwrap()
+        };
+        let output = run(&["--json"]);
+        let judged: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let judged = judged.as_array().unwrap().clone();
+        let cost = |wanted: &str| {
+            let of = |j: &&serde_json::Value| (j["origin"] == "grid") == (wanted == "grid");
+            let costs = judged.iter().filter(of).map(|j| j["cost"].as_f64().unwrap());
+            costs.fold(f64::INFINITY, f64::min)
+        };
+        // Refused if and only if a plain grid is more than 1 % better.
+        let beaten = cost("grid") < 0.99 * cost("found");
+        assert_eq!(output.status.success(), !beaten);
+        let tuned = folder.path().join(rule).join(file);
+        assert_eq!(tuned.exists(), !beaten);
+        for name in ["front.csv", "front.png", "manifest.json"] {
+            assert!(folder.path().join(rule).join(name).exists(), "{name}");
+        }
+        assert!(
+            judged.iter().any(|j| j["origin"] == "default") && judged.iter().any(|j| j["on_front"] == true)
+        );
+        assert!(String::from_utf8(run(&[]).stderr).unwrap().contains("holds a run already"));
+        if !beaten {
+            let policies = format!("hpa,{rule}:{}", tuned.display());
+            let args =
+                ["evaluate", "--scenario", "small.toml", "--seeds", "3", "--optimum", "12", "--policies"];
+            let output = autoscale(folder.path()).args(args).arg(policies).output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            for part in ["(optimum)", "(bound)", "cost against hpa", file] {
+                assert!(text.contains(part), "{text} lacks {part}");
+            }
+        }
+    }
+    assert!(refusal(folder.path(), &["tune", "--budget", "10"]).contains("budget: 10"));
+    assert!(refusal(folder.path(), &["evaluate", "--policies", "hpa,best"]).contains("expected hpa"));
+}

@@ -70,11 +70,14 @@ pub fn policy_table(records: &[PolicyRecords], weights: &RewardWeights, bound: O
         e.map_or("-".to_owned(), |e| format!("{} [{}, {}]", short(e.point), short(e.low), short(e.high)))
     };
     let baseline: Vec<f64> = first.records.iter().map(cost).collect();
-    let mut text = format!(
-        "{:<width$} {:>8} {:>12}   {:<26} cost against {}\n",
-        "policy", "pods", "violations", "cost/h [95 % interval]", first.name
-    );
-    text += &format!("{}\n", "-".repeat(width + 82));
+    let line = |[name, pods, violations, cost, against]: [&str; 5]| {
+        format!("{name:<width$} {pods:>8} {violations:>12}   {cost:<26} {against}").trim_end().to_owned()
+            + "\n"
+    };
+    let against = format!("cost against {}", first.name);
+    let head = line(["policy", "pods", "violations", "cost/h [95 % interval]", &against]);
+    let rule = "-".repeat(width + 82);
+    let mut text = format!("{head}{rule}\n");
     for policy in records {
         let costs: Vec<f64> = policy.records.iter().map(cost).collect();
         let n = policy.records.len().max(1) as f64;
@@ -82,23 +85,14 @@ pub fn policy_table(records: &[PolicyRecords], weights: &RewardWeights, bound: O
         let (violated, arrived) =
             policy.records.iter().fold((0, 0), |(v, a), e| (v + e.totals.violations, a + e.totals.arrivals));
         let share = 100.0 * violated as f64 / (arrived.max(1)) as f64;
-        let against = estimate(costs.iter().zip(&baseline).map(|(cost, base)| cost - base).collect());
-        let against = if policy.name == first.name {
-            String::new()
-        } else {
-            against.map_or(String::new(), |e| interval(&e))
-        };
-        text += &format!(
-            "{:<width$} {:>8} {:>10} %   {:<26} {against}\n",
-            policy.name,
-            short(pods),
-            short(share),
-            range(estimate(costs)),
-        );
+        let against = estimate(costs.iter().zip(&baseline).map(|(cost, base)| cost - base).collect())
+            .filter(|_| policy.name != first.name)
+            .map_or(String::new(), |e| interval(&e));
+        let share = format!("{} %", short(share));
+        text += &line([&policy.name, &short(pods), &share, &range(estimate(costs)), &against]);
     }
     if let Some(bound) = bound {
-        text +=
-            &format!("{:<width$} {:>8} {:>12}   {}\n", "(bound)", "", "", range(estimate(bound.to_vec())));
+        text += &line(["(bound)", "", "", &range(estimate(bound.to_vec())), ""]);
     }
     text
 }

@@ -22,6 +22,7 @@ use autoscale_sim::scenario::Scenario;
 use autoscale_sim::world::World;
 use rand::RngExt;
 use rayon::prelude::*;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,7 +119,7 @@ fn no_policy_is_below_the_bound() {
             let mut world = World::new(Arc::clone(&scenario), length);
             run_episode(&mut world, &mut decides, seed, &mut ());
             let cost = cost(&world.record().totals, &prices);
-            said += &format!(", {policy} {cost:.2}");
+            write!(said, ", {policy} {cost:.2}").unwrap();
             assert!(cost >= found.bound, "{name}: {policy} at {cost} is below {}", found.bound);
             if policy == "optimum" {
                 assert!((cost - found.feasible).abs() < 1e-9, "the schedule costs what was said");

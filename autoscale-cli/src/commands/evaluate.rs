@@ -20,10 +20,10 @@ use std::fs;
 use std::sync::Arc;
 
 pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
-    if let Some(out) = &args.out {
-        if out.join(COMPARISON).exists() {
-            bail!("{}: holds a comparison already; choose another --out", out.display());
-        }
+    if let Some(out) = &args.out
+        && out.join(COMPARISON).exists()
+    {
+        bail!("{}: holds a comparison already; choose another --out", out.display());
     }
     if !args.policies.is_empty() {
         return policies(args);

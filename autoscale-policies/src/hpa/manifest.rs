@@ -407,21 +407,22 @@ impl HpaSpec {
     /// The manifest of an HPA that keeps the CPU use of a Deployment, as YAML that [`HpaSpec::from_yaml`] and the API
     /// server read.
     pub fn cpu_manifest(deployment: &str, range: Range, target_percent: u32, behavior: &Behavior) -> String {
+        let policy = |policy: &ScalingPolicy| {
+            format!(
+                "        - type: {:?}\n          value: {}\n          periodSeconds: {}\n",
+                policy.kind, policy.value, policy.period_seconds
+            )
+        };
         let rules = |name: &str, rules: &ScalingRules| {
-            let mut text = format!(
-                "    {name}:\n      stabilizationWindowSeconds: {}\n      selectPolicy: {:?}\n",
-                rules.stabilization_window_seconds, rules.select_policy
-            );
-            if let Some(tolerance) = rules.tolerance {
-                text += &format!("      tolerance: \"{tolerance}\"\n");
-            }
-            text += "      policies:\n";
-            for ScalingPolicy { kind, value, period_seconds } in &rules.policies {
-                text += &format!(
-                    "        - type: {kind:?}\n          value: {value}\n          periodSeconds: {period_seconds}\n"
-                );
-            }
-            text
+            let tolerance = rules.tolerance.map_or(String::new(), |t| format!("      tolerance: \"{t}\"\n"));
+            let policies: Vec<String> = rules.policies.iter().map(policy).collect();
+            format!(
+                "    {name}:\n      stabilizationWindowSeconds: {}\n      selectPolicy: {:?}\n{tolerance}      \
+                 policies:\n{}",
+                rules.stabilization_window_seconds,
+                rules.select_policy,
+                policies.concat()
+            )
         };
         format!(
             "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata:\n  name: {deployment}\nspec:\n  \
