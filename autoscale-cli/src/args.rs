@@ -199,7 +199,8 @@ pub(crate) struct EvaluateArgs {
 
 What is searched: of the HPA target 20 to 95 %, minReplicas up to the peak, windows, policies and tolerances of both
 directions; of the others all their parameters. Candidates are drawn at random and run on training episodes; the better
-third goes on to more of them, three times. Those left and the default meet on validation episodes. There an HPA has to
+third goes on to more of them, three times. Half of the budget goes there, the other half to candidates that mix the
+best of these with each other and with new ones. Those left and the default meet on validation episodes. There an HPA has to
 be at most 1 % dearer than the best of a plain grid of minReplicas x target, or it is refused.
 
 In the folder: tuned.yaml (an HPA manifest) or tuned.toml, front.csv and front.png.")]

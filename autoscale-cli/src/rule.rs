@@ -76,6 +76,8 @@ fn rounded(value: f64, digits: f64) -> f64 {
 
 const WINDOWS_UP: [u32; 6] = [0, 0, 0, 15, 30, 60];
 const WINDOWS_DOWN: [u32; 8] = [0, 15, 30, 60, 120, 180, 300, 600];
+/// How often a parameter is the other's where two rules are mixed.
+const OTHERS: f64 = 0.35;
 /// How often a direction keeps the rules that it has without `behavior`.
 const STANDARD: f64 = 0.3;
 const TOLERANCES: [Option<f64>; 6] = [None, None, Some(0.0), Some(0.02), Some(0.05), Some(0.2)];
@@ -133,6 +135,71 @@ impl Rule {
         }
     }
 
+    /// A rule that has each of its parameters from this one or, now and then, from another of its kind.
+    #[must_use]
+    pub(crate) fn mixed(&self, other: &Self, draw: &mut Stream) -> Self {
+        let step = between(draw, 0.8, 1.25);
+        let mut take = || draw.random::<f64>() < OTHERS;
+        match (self.clone(), other) {
+            (Self::Hpa(mut own), Self::Hpa(other)) => {
+                if take() {
+                    own.min_replicas = other.min_replicas;
+                } else if take() {
+                    own.min_replicas = (f64::from(own.min_replicas) * step).round().max(1.0) as u32;
+                }
+                if take() {
+                    own.target_percent = u32::midpoint(own.target_percent, other.target_percent);
+                } else if take() {
+                    own.target_percent =
+                        ((f64::from(own.target_percent) * step).round() as u32).clamp(20, 95);
+                }
+                if take() {
+                    own.behavior.scale_up = other.behavior.scale_up.clone();
+                }
+                if take() {
+                    own.behavior.scale_down = other.behavior.scale_down.clone();
+                }
+                Self::Hpa(own)
+            }
+            (Self::Predictive(mut own), Self::Predictive(other)) => {
+                if take() {
+                    let middle = f64::midpoint(own.target_utilization, other.target_utilization);
+                    own.target_utilization = rounded(middle, 100.0);
+                }
+                if take() {
+                    own.startup_s = other.startup_s;
+                }
+                if take() {
+                    own.forecast = other.forecast;
+                }
+                if take() {
+                    own.stabilization_s = other.stabilization_s;
+                }
+                Self::Predictive(own)
+            }
+            (Self::SquareRoot(mut own), Self::SquareRoot(other)) => {
+                if take() {
+                    own.beta = rounded(f64::midpoint(own.beta, other.beta), 10.0);
+                }
+                if take() {
+                    own.stabilization_s = other.stabilization_s;
+                }
+                Self::SquareRoot(own)
+            }
+            (Self::Lcp(mut own), Self::Lcp(other)) => {
+                if take() {
+                    let middle = f64::midpoint(own.target_utilization, other.target_utilization);
+                    own.target_utilization = rounded(middle, 100.0);
+                }
+                if take() {
+                    own.start_s = other.start_s;
+                }
+                Self::Lcp(own)
+            }
+            (own, _) => own,
+        }
+    }
+
     /// The policy.
     pub(crate) fn make(&self, scenario: &Scenario) -> Result<Box<dyn Policy + Send>> {
         let interval = scenario.control_interval();
@@ -179,11 +246,13 @@ impl HpaRule {
         };
         let mut behavior =
             Behavior { scale_up: rules(&WINDOWS_UP, up), scale_down: rules(&WINDOWS_DOWN, down) };
-        // What Kubernetes fills in is worth a try of its own.
-        if draw.random::<f64>() < STANDARD {
+        // What Kubernetes fills in is worth a try of its own, in either direction and in both.
+        let both = draw.random::<f64>() < STANDARD;
+        let [up, down] = [0; 2].map(|_| both || draw.random::<f64>() < STANDARD);
+        if up {
             behavior.scale_up = Behavior::default().scale_up;
         }
-        if draw.random::<f64>() < STANDARD {
+        if down {
             behavior.scale_down = Behavior::default().scale_down;
         }
         let floor = draw.random::<f64>() < 0.5;
@@ -194,7 +263,8 @@ impl HpaRule {
     }
 
     fn manifest(&self, scenario: &Scenario) -> String {
-        let range = Range { min: self.min_replicas as i32, max: scenario.limits().max().get() as i32 };
+        let most = scenario.limits().max().get();
+        let range = Range { min: self.min_replicas.min(most) as i32, max: most as i32 };
         HpaSpec::cpu_manifest(scenario.name(), range, self.target_percent, &self.behavior)
     }
 }
@@ -255,6 +325,8 @@ mod tests {
             assert!(Rule::standard(kind, &scenario).make(&scenario).is_ok());
             for _ in 0..200 {
                 let rule = Rule::draw(kind, &scenario, 40, &mut draw);
+                let other = Rule::draw(kind, &scenario, 40, &mut draw);
+                let rule = rule.mixed(&other, &mut draw);
                 assert!(rule.make(&scenario).is_ok(), "{rule}");
                 let (name, text) = rule.file(&scenario).expect("it can be written");
                 if name == "tuned.toml" {

@@ -229,7 +229,7 @@ fn a_rule_is_tuned_and_what_comes_out_is_a_policy() {
     for (rule, file) in [("hpa", "tuned.yaml"), ("predictive", "tuned.toml")] {
         let run = |more: &[&str]| {
             let mut command = autoscale(folder.path());
-            command.args(["tune", "--policy", rule, "--scenario", "small.toml", "--budget", "378"]);
+            command.args(["tune", "--policy", rule, "--scenario", "small.toml", "--budget", "756"]);
             command.args(["--validation-seeds", "3", "--out", rule]).args(more);
             command.output().unwrap()
         };
@@ -264,6 +264,9 @@ fn a_rule_is_tuned_and_what_comes_out_is_a_policy() {
             }
         }
     }
-    assert!(refusal(folder.path(), &["tune", "--budget", "10"]).contains("budget: 10"));
+    assert!(
+        refusal(folder.path(), &["tune", "--budget", "10"])
+            .contains("budget: 10 is not allowed; expected at least 756")
+    );
     assert!(refusal(folder.path(), &["evaluate", "--policies", "hpa,best"]).contains("expected hpa"));
 }

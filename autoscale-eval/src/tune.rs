@@ -19,14 +19,16 @@ pub struct Halving {
 }
 
 impl Halving {
+    /// The smallest budget. A candidate costs `FIRST` episodes, and the third that goes on twice as many more, each
+    /// round anew.
+    pub const LEAST: u64 = KEPT.pow(ROUNDS - 1) * FIRST * (1 + 2 * (ROUNDS as u64 - 1));
+
     /// As many candidates as `budget` episodes allow.
     ///
     /// # Errors
     /// When that is not even one in the last round.
     pub fn within(budget: u64) -> Result<Self, ConfigError> {
-        // A candidate costs FIRST episodes, and the third that goes on twice as many more, each round anew.
-        let least = KEPT.pow(ROUNDS - 1) * FIRST * (1 + 2 * u64::from(ROUNDS - 1));
-        count_in_range("budget", budget, least, 100_000_000)?;
+        count_in_range("budget", budget, Self::LEAST, 100_000_000)?;
         let mut candidates = KEPT.pow(ROUNDS - 1);
         while Self::cost(candidates + 1) <= budget {
             candidates += 1;

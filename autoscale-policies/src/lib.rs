@@ -8,16 +8,19 @@
 //! | [`predictive::Predictive`] | a forecast of the load over the time that a pod needs |
 //! | [`staffing::SquareRoot`] | square-root staffing on the measured rate |
 //! | [`lcp::Lcp`] | lazy capacity provisioning, 3-competitive |
+//! | [`keda::KedaPolicy`] | KEDA: polling, cool-down and fallback around an HPA on the rate |
+//! | [`phpa::Phpa`] | the predictive HPA: one step ahead on its own recommendations |
 //! | [`ratio::RatioRule`] | the ratio rule without memory |
 //! | [`fixed::Fixed`], [`random::RandomPolicy`], [`schedule::Schedule`] | yardsticks |
 //! | [`guarded`] | any of them within an envelope, or with a fallback |
 //!
-//! [`kpa`] and [`phpa`] are decisions of Knative's and of the predictive HPA as functions.
+//! [`kpa`] is the decision of Knative's autoscaler as a function.
 
 pub mod fixed;
 pub mod forecast;
 pub mod guarded;
 pub mod hpa;
+pub mod keda;
 pub mod kpa;
 pub mod lcp;
 pub mod phpa;

@@ -2,6 +2,10 @@
 //! `algorithms/linear_regression` and `algorithms/holt_winters`; the latter is statsmodels' exponential smoothing with
 //! fixed coefficients).
 
+mod policy;
+
+pub use policy::{DecisionType, Model, Order, Phpa, PhpaConfig};
+
 use autoscale_core::units::Timestamp;
 use autoscale_core::validate::{ConfigError, in_range};
 use serde::{Deserialize, Serialize};

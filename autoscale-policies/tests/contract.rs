@@ -9,7 +9,9 @@ use autoscale_core::validate::Validate;
 use autoscale_policies::fixed::Fixed;
 use autoscale_policies::guarded::{with_envelope, with_fallback};
 use autoscale_policies::hpa::{Hpa, HpaConfig};
+use autoscale_policies::keda::{Keda, KedaConfig, KedaPolicy};
 use autoscale_policies::lcp::{Lcp, LcpConfig};
+use autoscale_policies::phpa::{Phpa, PhpaConfig};
 use autoscale_policies::predictive::{Predictive, PredictiveConfig};
 use autoscale_policies::random::RandomPolicy;
 use autoscale_policies::ratio::RatioRule;
@@ -84,4 +86,14 @@ fn decorators() {
     keeps_the_contract(with_envelope(predictive(), envelope));
     let gate = FreshnessConfig { max_age_s: 25, recover_after: 2 }.validate().expect("valid");
     keeps_the_contract(with_fallback(RandomPolicy::new(PERIOD), predictive(), gate));
+}
+
+#[test]
+fn keda() {
+    keeps_the_contract(KedaPolicy::new(Keda::new(KedaConfig::default()).expect("the default is valid")));
+}
+
+#[test]
+fn predictive_hpa() {
+    keeps_the_contract(Phpa::new(PhpaConfig::default()).expect("the default is valid"));
 }

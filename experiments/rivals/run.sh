@@ -21,7 +21,7 @@ for preset in jvm fast; do
         for rule in hpa predictive; do
             out=$work/$cell-$rule
             # An HPA that a plain grid beats is searched for longer, once.
-            for budget in 600 2000; do
+            for budget in 1000 3000; do
                 if "$autoscale" tune --policy $rule --scenario "$work/$cell.toml" --budget $budget \
                     --validation-seeds 10 --out "$out" --force --quiet; then
                     file=$(ls "$out"/tuned.*)

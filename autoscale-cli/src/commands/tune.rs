@@ -6,7 +6,7 @@ use crate::progress;
 use crate::rule::{HpaRule, Rule, RuleKind};
 use crate::run_folder::{Replace, RunFolder, host, now, write_whole};
 use crate::settings;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use autoscale_core::record::{EpisodeRecord, RUN_MANIFEST_VERSION, RunManifest};
 use autoscale_core::seed::{Branch, Seed};
 use autoscale_core::units::Replicas;
@@ -29,6 +29,8 @@ const GRID_MINIMA: [f64; 8] = [0.0, 1.0, 1.5, 2.0, 3.0, 4.5, 7.0, 11.0];
 const PEAK: f64 = 13.0;
 /// How many of the search and of the grid are compared on validation episodes.
 const FINALISTS: usize = 15;
+/// How many of the first half of the search the second half is drawn around.
+const PARENTS: usize = 5;
 /// How much cheaper the grid may be, as a share of the cost.
 const SLACK: f64 = 0.01;
 
@@ -67,7 +69,10 @@ struct Setup<'a> {
 
 pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     let scenario = settings::world(&args.world)?;
-    let halving = Halving::within(args.budget).context("--budget")?;
+    // Half for candidates at random, half for what lies around the best of them.
+    let halving = Halving::within(args.budget / 2).map_err(|_| {
+        anyhow!("--budget: {} is not allowed; expected at least {}", args.budget, 2 * Halving::LEAST)
+    })?;
     let root = Seed::root(args.seed);
     let replace = if args.force { Replace::Allow } else { Replace::Refuse };
     let label = format!("tune-{}-{}", args.policy, scenario.name());
@@ -77,13 +82,24 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     let grid = if args.policy == RuleKind::Hpa { grid(&scenario) } else { Vec::new() };
     let peak = multiple(&scenario, PEAK);
     let mut draw = root.child("tune").stream();
-    let drawn = (1..halving.candidates()).map(|_| Rule::draw(args.policy, &scenario, peak, &mut draw));
-    let candidates: Vec<Rule> =
-        std::iter::once(Rule::standard(args.policy, &scenario)).chain(drawn).collect();
+    let mut fresh = || Rule::draw(args.policy, &scenario, peak, &mut draw);
+    let standard = Rule::standard(args.policy, &scenario);
+    let mut candidates = vec![standard.clone()];
+    candidates.extend((1..halving.candidates()).map(|_| fresh()));
 
     let train = Arc::new(scenario.on(Branch::Train));
     let bar = progress::bar(args.budget, "search", args.output);
-    let found = Halving::search(&candidates, |rules, episodes| costs(&train, rules, root, episodes, &bar));
+    let search =
+        |rules: &[Rule]| Halving::search(rules, |rules, episodes| costs(&train, rules, root, episodes, &bar));
+    let first: Vec<Rule> = search(&candidates).into_iter().take(PARENTS).map(|(rule, _)| rule).collect();
+    let mut mixing = root.child("mix").stream();
+    let around = (first.len()..halving.candidates() as usize).map(|k| {
+        let (parent, other) = (&first[k % first.len()], &first[k / first.len() % first.len()]);
+        let other = if k % 2 == 0 { other.clone() } else { fresh() };
+        parent.mixed(&other, &mut mixing)
+    });
+    let second: Vec<Rule> = around.collect();
+    let found = search(&[first, second].concat());
     bar.finish_and_clear();
     let bar = progress::bar(Halving::cost(grid.len() as u64), "grid", args.output);
     let plain = Halving::search(&grid, |rules, episodes| costs(&train, rules, root, episodes, &bar));
@@ -92,7 +108,7 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     let of = |origin, rules: Vec<(Rule, f64)>| {
         rules.into_iter().take(FINALISTS).map(move |(rule, _)| (origin, rule))
     };
-    let finalists: Vec<(Origin, Rule)> = std::iter::once((Origin::Default, candidates[0].clone()))
+    let finalists: Vec<(Origin, Rule)> = std::iter::once((Origin::Default, standard))
         .chain(of(Origin::Search, found))
         .chain(of(Origin::Grid, plain))
         .collect();

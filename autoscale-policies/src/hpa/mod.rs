@@ -145,7 +145,7 @@ impl Hpa {
 }
 
 /// What an observation says of metrics.
-struct Observed<'a>(&'a Observation<'a>);
+pub(crate) struct Observed<'a>(pub(crate) &'a Observation<'a>);
 
 impl MetricSource for Observed<'_> {
     fn per_pod(&self, metric: &MetricSpec) -> Result<PodValues, NoProposal> {
