@@ -11,6 +11,8 @@ use autoscale_core::seed::Seed;
 use autoscale_core::units::{Replicas, Utilization};
 use autoscale_policies::fixed::Fixed;
 use autoscale_policies::hpa::{Hpa, HpaConfig, HpaSpec};
+use autoscale_policies::keda::{Keda, KedaConfig, KedaPolicy};
+use autoscale_policies::phpa::{Phpa, PhpaConfig};
 use autoscale_policies::random::RandomPolicy;
 use autoscale_policies::schedule::Schedule;
 use autoscale_sim::clairvoyant::clairvoyant_schedule;
@@ -34,13 +36,20 @@ pub(crate) enum PolicySpec {
     Clairvoyant(u32),
     /// A rule as it comes, or as a file of `autoscale tune` has it.
     Rule(RuleKind, Option<String>),
+    /// KEDA with a trigger on the rate of requests.
+    Keda,
+    /// The predictive HPA with its linear model.
+    Phpa,
     /// A trained run.
     Model(String),
 }
 
+/// KEDA's threshold as a share of what a pod can serve.
+const KEDA_UTILIZATION: f64 = 0.7;
+
 /// What can be written for a policy.
 pub(crate) const POLICIES: &str = "hpa, hpa:FILE.yaml, predictive, square-root or lcp (each with :FILE.toml), \
-    constant:N, random, clairvoyant, clairvoyant:PERCENT or model:RUN";
+    keda, phpa, constant:N, random, clairvoyant, clairvoyant:PERCENT or model:RUN";
 
 impl FromStr for PolicySpec {
     type Err = String;
@@ -54,6 +63,8 @@ impl FromStr for PolicySpec {
         match (name, argument) {
             ("hpa", None) => Ok(Self::Hpa),
             ("hpa", Some(file)) if !file.is_empty() => Ok(Self::Manifest(file.to_owned())),
+            ("keda", None) => Ok(Self::Keda),
+            ("phpa", None) => Ok(Self::Phpa),
             ("random", None) => Ok(Self::Random),
             ("constant", Some(n)) => Ok(Self::Constant(number(n, 0, 1_000_000)?)),
             ("clairvoyant", None) => Ok(Self::Clairvoyant(65)),
@@ -78,6 +89,8 @@ impl fmt::Display for PolicySpec {
             Self::Constant(n) => write!(f, "constant:{n}"),
             Self::Random => f.write_str("random"),
             Self::Clairvoyant(percent) => write!(f, "clairvoyant:{percent}"),
+            Self::Keda => f.write_str("keda"),
+            Self::Phpa => f.write_str("phpa"),
             Self::Rule(kind, None) => kind.fmt(f),
             Self::Rule(kind, Some(file)) => write!(f, "{kind}:{file}"),
             Self::Model(run) => write!(f, "model:{run}"),
@@ -93,6 +106,8 @@ impl PolicySpec {
             Self::Constant(_) => "constant",
             Self::Random => "random",
             Self::Clairvoyant(_) => "clairvoyant",
+            Self::Keda => "keda",
+            Self::Phpa => "phpa",
             Self::Rule(kind, _) => match kind {
                 RuleKind::Hpa => "hpa",
                 RuleKind::Predictive => "predictive",
@@ -119,6 +134,17 @@ impl PolicySpec {
                 let busy = Utilization::from_fraction(f64::from(*percent) / 100.0);
                 Box::new(Schedule::new(clairvoyant_schedule(scenario, seed, length, busy), interval))
             }
+            Self::Keda => {
+                let limits = scenario.limits();
+                let keda = Keda::new(KedaConfig {
+                    threshold: scenario.pod_capacity().per_second() * KEDA_UTILIZATION,
+                    min_replica_count: limits.min().get(),
+                    max_replica_count: limits.max().get(),
+                    ..KedaConfig::default()
+                })?;
+                Box::new(KedaPolicy::new(keda))
+            }
+            Self::Phpa => Box::new(Phpa::new(PhpaConfig::default())?),
             Self::Rule(kind, None) => Rule::standard(*kind, scenario).make(scenario)?,
             Self::Rule(kind, Some(file)) => {
                 let text = std::fs::read_to_string(file).with_context(|| file.clone())?;

@@ -78,6 +78,8 @@ const WINDOWS_UP: [u32; 6] = [0, 0, 0, 15, 30, 60];
 const WINDOWS_DOWN: [u32; 8] = [0, 15, 30, 60, 120, 180, 300, 600];
 /// How often a parameter is the other's where two rules are mixed.
 const OTHERS: f64 = 0.35;
+/// How often it is a little more or less than it was.
+const NEAR: f64 = 0.25;
 /// How often a direction keeps the rules that it has without `behavior`.
 const STANDARD: f64 = 0.3;
 const TOLERANCES: [Option<f64>; 6] = [None, None, Some(0.0), Some(0.02), Some(0.05), Some(0.2)];
@@ -139,59 +141,61 @@ impl Rule {
     #[must_use]
     pub(crate) fn mixed(&self, other: &Self, draw: &mut Stream) -> Self {
         let step = between(draw, 0.8, 1.25);
-        let mut take = || draw.random::<f64>() < OTHERS;
+        let mut chance = || draw.random::<f64>();
         match (self.clone(), other) {
             (Self::Hpa(mut own), Self::Hpa(other)) => {
-                if take() {
-                    own.min_replicas = other.min_replicas;
-                } else if take() {
-                    own.min_replicas = (f64::from(own.min_replicas) * step).round().max(1.0) as u32;
+                let near = |value: u32| (f64::from(value) * step).round() as u32;
+                match chance() {
+                    u if u < OTHERS => own.min_replicas = other.min_replicas,
+                    u if u < OTHERS + NEAR => own.min_replicas = near(own.min_replicas).max(1),
+                    _ => {}
                 }
-                if take() {
-                    own.target_percent = u32::midpoint(own.target_percent, other.target_percent);
-                } else if take() {
-                    own.target_percent =
-                        ((f64::from(own.target_percent) * step).round() as u32).clamp(20, 95);
+                match chance() {
+                    u if u < OTHERS => {
+                        own.target_percent = u32::midpoint(own.target_percent, other.target_percent);
+                    }
+                    u if u < OTHERS + NEAR => own.target_percent = near(own.target_percent).clamp(20, 95),
+                    _ => {}
                 }
-                if take() {
+                if chance() < OTHERS {
                     own.behavior.scale_up = other.behavior.scale_up.clone();
                 }
-                if take() {
+                if chance() < OTHERS {
                     own.behavior.scale_down = other.behavior.scale_down.clone();
                 }
                 Self::Hpa(own)
             }
             (Self::Predictive(mut own), Self::Predictive(other)) => {
-                if take() {
+                if chance() < OTHERS {
                     let middle = f64::midpoint(own.target_utilization, other.target_utilization);
                     own.target_utilization = rounded(middle, 100.0);
                 }
-                if take() {
+                if chance() < OTHERS {
                     own.startup_s = other.startup_s;
                 }
-                if take() {
+                if chance() < OTHERS {
                     own.forecast = other.forecast;
                 }
-                if take() {
+                if chance() < OTHERS {
                     own.stabilization_s = other.stabilization_s;
                 }
                 Self::Predictive(own)
             }
             (Self::SquareRoot(mut own), Self::SquareRoot(other)) => {
-                if take() {
+                if chance() < OTHERS {
                     own.beta = rounded(f64::midpoint(own.beta, other.beta), 10.0);
                 }
-                if take() {
+                if chance() < OTHERS {
                     own.stabilization_s = other.stabilization_s;
                 }
                 Self::SquareRoot(own)
             }
             (Self::Lcp(mut own), Self::Lcp(other)) => {
-                if take() {
+                if chance() < OTHERS {
                     let middle = f64::midpoint(own.target_utilization, other.target_utilization);
                     own.target_utilization = rounded(middle, 100.0);
                 }
-                if take() {
+                if chance() < OTHERS {
                     own.start_s = other.start_s;
                 }
                 Self::Lcp(own)
