@@ -12,6 +12,7 @@ use autoscale_core::units::{Replicas, Utilization};
 use autoscale_policies::fixed::Fixed;
 use autoscale_policies::hpa::{Hpa, HpaConfig, HpaSpec};
 use autoscale_policies::keda::{Keda, KedaConfig, KedaPolicy};
+use autoscale_policies::kpa::{KpaConfig, KpaPolicy};
 use autoscale_policies::phpa::{Phpa, PhpaConfig};
 use autoscale_policies::random::RandomPolicy;
 use autoscale_policies::schedule::Schedule;
@@ -38,18 +39,20 @@ pub(crate) enum PolicySpec {
     Rule(RuleKind, Option<String>),
     /// KEDA with a trigger on the rate of requests.
     Keda,
+    /// Knative's autoscaler, at 70 % of a pod's workers.
+    Kpa,
     /// The predictive HPA with its linear model.
     Phpa,
     /// A trained run.
     Model(String),
 }
 
-/// KEDA's threshold as a share of what a pod can serve.
-const KEDA_UTILIZATION: f64 = 0.7;
+/// The targets of KEDA and Knative's autoscaler as a share of what a pod can do.
+const BUSY: f64 = 0.7;
 
 /// What can be written for a policy.
 pub(crate) const POLICIES: &str = "hpa, hpa:FILE.yaml, predictive, square-root or lcp (each with :FILE.toml), \
-    keda, phpa, constant:N, random, clairvoyant, clairvoyant:PERCENT or model:RUN";
+    keda, kpa, phpa, constant:N, random, clairvoyant, clairvoyant:PERCENT or model:RUN";
 
 impl FromStr for PolicySpec {
     type Err = String;
@@ -64,6 +67,7 @@ impl FromStr for PolicySpec {
             ("hpa", None) => Ok(Self::Hpa),
             ("hpa", Some(file)) if !file.is_empty() => Ok(Self::Manifest(file.to_owned())),
             ("keda", None) => Ok(Self::Keda),
+            ("kpa", None) => Ok(Self::Kpa),
             ("phpa", None) => Ok(Self::Phpa),
             ("random", None) => Ok(Self::Random),
             ("constant", Some(n)) => Ok(Self::Constant(number(n, 0, 1_000_000)?)),
@@ -90,6 +94,7 @@ impl fmt::Display for PolicySpec {
             Self::Random => f.write_str("random"),
             Self::Clairvoyant(percent) => write!(f, "clairvoyant:{percent}"),
             Self::Keda => f.write_str("keda"),
+            Self::Kpa => f.write_str("kpa"),
             Self::Phpa => f.write_str("phpa"),
             Self::Rule(kind, None) => kind.fmt(f),
             Self::Rule(kind, Some(file)) => write!(f, "{kind}:{file}"),
@@ -107,6 +112,7 @@ impl PolicySpec {
             Self::Random => "random",
             Self::Clairvoyant(_) => "clairvoyant",
             Self::Keda => "keda",
+            Self::Kpa => "kpa",
             Self::Phpa => "phpa",
             Self::Rule(kind, _) => match kind {
                 RuleKind::Hpa => "hpa",
@@ -137,12 +143,17 @@ impl PolicySpec {
             Self::Keda => {
                 let limits = scenario.limits();
                 let keda = Keda::new(KedaConfig {
-                    threshold: scenario.pod_capacity().per_second() * KEDA_UTILIZATION,
+                    threshold: scenario.pod_capacity().per_second() * BUSY,
                     min_replica_count: limits.min().get(),
                     max_replica_count: limits.max().get(),
                     ..KedaConfig::default()
                 })?;
                 Box::new(KedaPolicy::new(keda))
+            }
+            Self::Kpa => {
+                let total = f64::from(scenario.config().service.workers);
+                let config = KpaConfig { target: total * BUSY, total, ..KpaConfig::default() };
+                Box::new(KpaPolicy::new(config)?)
             }
             Self::Phpa => Box::new(Phpa::new(PhpaConfig::default())?),
             Self::Rule(kind, None) => Rule::standard(*kind, scenario).make(scenario)?,

@@ -152,6 +152,10 @@ impl PodSample {
     }
 }
 
+/// The metric of requests in progress in all pods, as Knative's queue proxies report it: a [`Reading`] a second, for
+/// policies that decide at least every five seconds.
+pub const CONCURRENCY: &str = "concurrency";
+
 /// The last known value of an object, external or custom metric.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {

@@ -1,8 +1,10 @@
 //! The Knative Pod Autoscaler's decision: average concurrency over a stable and a panic window (Knative serving,
-//! `pkg/autoscaler/scaling/autoscaler.go` and `pkg/autoscaler/aggregation`).
+//! `pkg/autoscaler/scaling/autoscaler.go` and `pkg/autoscaler/aggregation`), and the policy that makes of it.
 
+mod policy;
 mod window;
 
+pub use policy::KpaPolicy;
 pub use window::Averaging;
 
 use autoscale_core::validate::{ConfigError, count_in_range, in_range};

@@ -1,15 +1,20 @@
 //! Every policy keeps the contract, in a simulated world.
 
 use autoscale_core::contract::policy_is_deterministic;
+use autoscale_core::environment::Environment;
 use autoscale_core::guard::{EnvelopeConfig, FreshnessConfig};
 use autoscale_core::policy::Policy;
+use autoscale_core::record::ScaleEvent;
 use autoscale_core::reward::RewardWeights;
+use autoscale_core::rollout::run_episode;
+use autoscale_core::seed::Seed;
 use autoscale_core::units::{Replicas, RequestRate, Utilization};
 use autoscale_core::validate::Validate;
 use autoscale_policies::fixed::Fixed;
 use autoscale_policies::guarded::{with_envelope, with_fallback};
 use autoscale_policies::hpa::{Hpa, HpaConfig};
 use autoscale_policies::keda::{Keda, KedaConfig, KedaPolicy};
+use autoscale_policies::kpa::{KpaConfig, KpaPolicy};
 use autoscale_policies::lcp::{Lcp, LcpConfig};
 use autoscale_policies::phpa::{Phpa, PhpaConfig};
 use autoscale_policies::predictive::{Predictive, PredictiveConfig};
@@ -96,4 +101,30 @@ fn keda() {
 #[test]
 fn predictive_hpa() {
     keeps_the_contract(Phpa::new(PhpaConfig::default()).expect("the default is valid"));
+}
+
+#[test]
+fn knative() {
+    let config = KpaConfig { target: 1.4, total: 2.0, ..KpaConfig::default() };
+    keeps_the_contract(KpaPolicy::new(config).expect("valid"));
+}
+
+/// A revision whose load doubles at once: the panic window sees it within seconds, and in panic nothing goes down.
+#[test]
+fn knative_panics_at_a_sudden_load() {
+    let text = Scenario::builtin_source("step").expect("built in").replace("at_s = 1200", "at_s = 60");
+    let text = text.replace("after_rps = 300", "after_rps = 450");
+    let scenario = Arc::new(Scenario::from_toml(&text, "step").expect("valid"));
+    let mut world = World::new(scenario, Duration::from_secs(600));
+    let config = KpaConfig { target: 1.4, total: 2.0, ..KpaConfig::default() };
+    let mut kpa = KpaPolicy::new(config).expect("valid");
+    run_episode(&mut world, &mut kpa, Seed::root(1), &mut ());
+    let counts = |from: i64, to: i64| {
+        let within = |e: &&ScaleEvent| (from..to).contains(&(e.at.as_secs_f64() as i64));
+        world.record().scale_events.iter().filter(within).map(|e| e.to.get()).collect::<Vec<u32>>()
+    };
+    let (before, surge) = (counts(0, 60), counts(60, 75));
+    let most_before = before.iter().copied().max().unwrap_or(0).max(world.record().initial_replicas.get());
+    assert!(surge.iter().any(|&n| n > most_before), "{before:?}, then {surge:?}");
+    assert!(counts(60, 120).is_sorted(), "never down in panic: {:?}", counts(60, 120));
 }

@@ -15,7 +15,8 @@ use autoscale_core::record::{
 };
 use autoscale_core::reward::RewardTerms;
 use autoscale_core::sample::{
-    ContainerKind, ContainerSpec, PodPhase, PodSample, ReadyCondition, ReadyStatus, ResourceList,
+    CONCURRENCY, ContainerKind, ContainerSpec, PodPhase, PodSample, Reading, ReadyCondition, ReadyStatus,
+    ResourceList,
 };
 use autoscale_core::seed::Seed;
 use autoscale_core::units::{Milli, Replicas, RequestRate, Timestamp};
@@ -25,6 +26,8 @@ use std::time::Duration;
 
 /// The replicas of the start are sized so that the first minute's load keeps them this busy.
 const INITIAL_LOAD: f64 = 0.5;
+/// Concurrency is reported to policies that decide at least this often, in seconds.
+const FAST_PERIOD: u32 = 5;
 /// The pods' only container.
 const CONTAINER: &str = "app";
 
@@ -73,6 +76,9 @@ pub(crate) struct Episode {
     last_write: LastWrite,
     samples: Vec<PodSample>,
     history: Vec<Measurement>,
+    /// Reports of concurrency since the last decision.
+    series: Vec<Reading>,
+    concurrency: Arc<str>,
     pub(crate) terms: RewardTerms,
     pub(crate) record: EpisodeRecord,
 }
@@ -93,6 +99,8 @@ impl Episode {
             last_write: LastWrite::Never,
             samples: Vec::new(),
             history: Vec::new(),
+            series: Vec::new(),
+            concurrency: CONCURRENCY.into(),
             terms: RewardTerms::default(),
             record: empty_record(&scenario, Seed::root(0)),
             scenario: Arc::clone(&scenario),
@@ -122,6 +130,7 @@ impl Episode {
         self.last_write = LastWrite::Never;
         self.samples.clear();
         self.history.clear();
+        self.series.clear();
         self.terms = RewardTerms::default();
         self.record = empty_record(&self.scenario, seed);
         self.record.initial_replicas = self.spec;
@@ -177,6 +186,7 @@ impl Episode {
         if self.over() {
             return Err(EpisodeOver);
         }
+        self.series.clear();
         let granted = self.scenario.limits().grant(self.spec, decision.target);
         let Granted { replicas, bound } = granted;
         let changed = replicas != self.spec;
@@ -240,6 +250,22 @@ impl Episode {
         }
     }
 
+    /// Whether the policy decides so often that concurrency is reported to it.
+    pub(crate) fn reports_concurrency(&self) -> bool {
+        self.period <= FAST_PERIOD
+    }
+
+    /// So many requests are in progress at the end of this second.
+    pub(crate) fn report_concurrency(&mut self, second: u32, in_progress: f64) {
+        self.series.push(Reading {
+            metric: Arc::clone(&self.concurrency),
+            pod: None,
+            value: Milli::from_units_ceil(in_progress),
+            timestamp: self.timestamp(f64::from(second)),
+            window: Some(Duration::from_secs(1)),
+        });
+    }
+
     /// Closes a control interval towards the policy; the pods have been shown.
     pub(crate) fn measured(&mut self, seen: &Aggregates, replicas: ReplicaCounts) {
         self.history.push(Measurement {
@@ -284,7 +310,7 @@ impl Episode {
                 last_write: self.last_write,
             },
             pods: &self.samples,
-            series: &[],
+            series: &self.series,
             history: &self.history,
             limits: self.scenario.limits(),
         }

@@ -219,6 +219,12 @@ impl World {
         self.lost = lost;
         self.fleet.reconcile(spec, now, &mut self.prometheus);
         self.measure();
+        if self.episode.reports_concurrency() {
+            let model = *self.fleet.model();
+            let pods = self.fleet.pods_mut().iter_mut();
+            let in_progress: usize = pods.map(|pod| pod.outstanding(&model, now, now)).sum();
+            self.episode.report_concurrency(self.episode.clock, in_progress as f64);
+        }
         if self.episode.clock == interval_end {
             self.end_interval();
         }

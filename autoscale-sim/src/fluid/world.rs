@@ -143,6 +143,11 @@ impl FluidWorld {
             self.interval.add(&self.step);
         }
         self.episode.clock = until;
+        if self.episode.reports_concurrency() {
+            for second in now + 1..=until {
+                self.episode.report_concurrency(second, self.station.in_system());
+            }
+        }
         if now >= self.episode.warmup() {
             let seconds = f64::from(until - now);
             let pods = self.pods.len() as f64;
