@@ -229,3 +229,38 @@ impl Policy for Phpa {
         Decision::scale_to(granted, reason)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Component;
+    use super::*;
+
+    #[test]
+    fn the_seasonal_model_gets_its_series_in_order_unless_told_otherwise() {
+        let model = HoltWinters {
+            trend: Component::Additive,
+            seasonal: Component::Additive,
+            alpha: 0.9,
+            beta: 0.5,
+            gamma: 0.0,
+            seasonal_periods: 4,
+        };
+        let predicted = |order, counts: &[f64]| {
+            let model = Model::HoltWinters { model, stored_seasons: 6, order };
+            let mut phpa = Phpa::new(PhpaConfig { model, ..PhpaConfig::default() }).unwrap();
+            let at = |k: usize| Timestamp::from_secs(15 * k as i64);
+            phpa.history = counts.iter().enumerate().map(|(k, &count)| (at(k), count)).collect();
+            phpa.predict(at(counts.len())).unwrap()
+        };
+        let rising: Vec<f64> = (1..=20).map(f64::from).collect();
+        assert_eq!(predicted(Order::Chronological, &rising), 21);
+        // Upstream stores newest first: 19, 18, … 1, and then the newest.
+        let mut stored: Vec<f64> = (1..=19).rev().map(f64::from).collect();
+        stored.push(20.0);
+        let upstream = predicted(Order::Reversed, &rising);
+        assert_eq!(upstream, predicted(Order::Chronological, &stored));
+        assert_ne!(upstream, 21);
+        // Too short a series predicts nothing, so that only the recommendation counts.
+        assert_eq!(predicted(Order::Chronological, &rising[..10]), 0);
+    }
+}
