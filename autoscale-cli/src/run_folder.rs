@@ -1,7 +1,8 @@
 //! A run's folder: what is in it, and how it is written so that nothing is ever half there.
 
 use anyhow::{Context, Result, bail};
-use autoscale_core::record::RunManifest;
+use autoscale_core::record::{RUN_MANIFEST_VERSION, RunManifest};
+use autoscale_core::seed::Seed;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs;
@@ -82,6 +83,20 @@ impl RunFolder {
 
     pub(crate) fn write_manifest<C: Serialize>(&self, manifest: &RunManifest<C>) -> Result<()> {
         write_whole(&self.file(MANIFEST), &serde_json::to_vec_pretty(manifest)?)
+    }
+
+    /// Writes what a run that begins now is made of.
+    pub(crate) fn describe<C: Serialize>(&self, seed: Seed, config: C) -> Result<()> {
+        self.write_manifest(&RunManifest {
+            version: RUN_MANIFEST_VERSION,
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: env!("AUTOSCALE_COMMIT").to_owned(),
+            host: host(),
+            started: now(),
+            seed,
+            config,
+        })
     }
 
     pub(crate) fn manifest<C: DeserializeOwned>(&self) -> Result<RunManifest<C>> {

@@ -4,12 +4,12 @@ use crate::args::SimulateArgs;
 use crate::plot;
 use crate::progress;
 use crate::report;
-use crate::run_folder::{Replace, RunFolder, host, now};
+use crate::run_folder::{Replace, RunFolder};
 use crate::settings;
 use anyhow::{Context, Result};
 use autoscale_core::environment::{Environment, Outcome};
 use autoscale_core::policy::{Decision, Observation};
-use autoscale_core::record::{EpisodeRecord, RUN_MANIFEST_VERSION, RunManifest};
+use autoscale_core::record::EpisodeRecord;
 use autoscale_core::rollout::{StepSink, run_episode};
 use autoscale_core::seed::{Branch, Seed};
 use autoscale_eval::compare::episode_return;
@@ -71,21 +71,13 @@ fn write(args: &SimulateArgs, scenario: &Scenario, record: &EpisodeRecord) -> Re
     if let Some(trace) = scenario.trace() {
         plot::trace(&folder.file("trace.png"), trace)?;
     }
-    folder.write_manifest(&RunManifest {
-        version: RUN_MANIFEST_VERSION,
-        command: std::env::args().collect::<Vec<_>>().join(" "),
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-        commit: env!("AUTOSCALE_COMMIT").to_owned(),
-        host: host(),
-        started: now(),
-        seed: Seed::root(args.seed),
-        config: Setup {
-            policy: args.policy.to_string(),
-            episode: args.episode,
-            hours: record.duration().as_secs_f64() / 3600.0,
-            scenario: &scenario.to_toml(),
-        },
-    })?;
+    let setup = Setup {
+        policy: args.policy.to_string(),
+        episode: args.episode,
+        hours: record.duration().as_secs_f64() / 3600.0,
+        scenario: &scenario.to_toml(),
+    };
+    folder.describe(Seed::root(args.seed), setup)?;
     Ok(folder)
 }
 

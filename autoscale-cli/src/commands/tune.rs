@@ -4,10 +4,10 @@ use crate::args::TuneArgs;
 use crate::plot;
 use crate::progress;
 use crate::rule::{HpaRule, Rule, RuleKind};
-use crate::run_folder::{Replace, RunFolder, host, now, write_whole};
+use crate::run_folder::{Replace, RunFolder, write_whole};
 use crate::settings;
 use anyhow::{Context, Result, anyhow, bail};
-use autoscale_core::record::{EpisodeRecord, RUN_MANIFEST_VERSION, RunManifest};
+use autoscale_core::record::EpisodeRecord;
 use autoscale_core::seed::{Branch, Seed};
 use autoscale_core::units::Replicas;
 use autoscale_eval::compare::episode_return;
@@ -266,22 +266,14 @@ fn write(
         ],
         &points(&|j| j.on_front),
     )?;
-    folder.write_manifest(&RunManifest {
-        version: RUN_MANIFEST_VERSION,
-        command: std::env::args().collect::<Vec<_>>().join(" "),
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-        commit: env!("AUTOSCALE_COMMIT").to_owned(),
-        host: host(),
-        started: now(),
-        seed: Seed::root(args.seed),
-        config: Setup {
-            policy: args.policy.to_string(),
-            budget: args.budget,
-            candidates: halving.candidates(),
-            validation_seeds: args.validation_seeds,
-            scenario: &scenario.to_toml(),
-        },
-    })
+    let setup = Setup {
+        policy: args.policy.to_string(),
+        budget: args.budget,
+        candidates: halving.candidates(),
+        validation_seeds: args.validation_seeds,
+        scenario: &scenario.to_toml(),
+    };
+    folder.describe(Seed::root(args.seed), setup)
 }
 
 #[expect(clippy::print_stdout, reason = "the command's result goes to standard output")]
