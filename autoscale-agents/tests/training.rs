@@ -22,7 +22,7 @@ use autoscale_core::policy::{
 use autoscale_core::record::{EPISODE_RECORD_VERSION, EpisodeRecord};
 use autoscale_core::reward::{RewardTerms, RewardWeights};
 use autoscale_core::seed::{Branch, Seed};
-use autoscale_core::units::{Replicas, RequestRate, Timestamp, Utilization};
+use autoscale_core::units::{Replicas, RequestRate, TimeOfWeek, Timestamp, Utilization};
 use std::time::Duration;
 
 /// Two states in turn, rewards 1 and 0 for ever; episodes are cut off by the clock. Action 0 is always
@@ -175,6 +175,7 @@ impl Environment for Wave {
     fn observe(&self) -> Observation<'_> {
         Observation {
             now: self.now,
+            time_of_week: TimeOfWeek::MONDAY,
             workload: WorkloadStatus { spec: self.spec, status: self.spec, last_write: LastWrite::Never },
             pods: &[],
             series: &[],

@@ -167,7 +167,7 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, default_value = "latest", value_name = "RUN|latest")]
     pub(crate) model: String,
     /// Compare these instead of a model with its rivals; all are set against the first. Each is hpa, hpa:FILE.yaml,
-    /// predictive, square-root or lcp (each with :FILE.toml), keda, kpa, phpa, constant:N, random,
+    /// predictive, square-root, lcp or cron (each with :FILE.toml), keda, kpa, phpa, constant:N, random,
     /// clairvoyant, clairvoyant:PERCENT or model:RUN.
     #[arg(long, value_delimiter = ',', conflicts_with = "model", value_name = "POLICY,…")]
     pub(crate) policies: Vec<PolicySpec>,
@@ -242,7 +242,7 @@ trace also trace.png.")]
 pub(crate) struct SimulateArgs {
     #[command(flatten)]
     pub(crate) world: WorldArgs,
-    /// hpa, hpa:FILE.yaml (a manifest, autoscaling/v2), predictive, square-root or lcp (each with :FILE.toml), keda,
+    /// hpa, hpa:FILE.yaml (a manifest, autoscaling/v2), predictive, square-root, lcp or cron (each with :FILE.toml), keda,
     /// kpa, phpa, constant:N, random, clairvoyant, clairvoyant:PERCENT or model:RUN.
     #[arg(long, default_value = "hpa")]
     pub(crate) policy: PolicySpec,

@@ -1,14 +1,14 @@
 //! Policies by name, as given on the command line.
 
-use crate::rule::{Rule, RuleKind};
+use crate::rule::{Rule, RuleKind, Space};
 use crate::run_folder::{MODEL, RunFolder};
 use crate::settings::{self, Settings};
 use anyhow::{Context, Result, bail};
 use autoscale_agents::checkpoint::Checkpoint;
 use autoscale_agents::learned::LearnedPolicy;
 use autoscale_core::policy::Policy;
-use autoscale_core::seed::Seed;
 use autoscale_core::units::{Replicas, Utilization};
+use autoscale_eval::suite::PolicyFactory;
 use autoscale_policies::fixed::Fixed;
 use autoscale_policies::hpa::{Hpa, HpaConfig, HpaSpec};
 use autoscale_policies::keda::{Keda, KedaConfig, KedaPolicy};
@@ -20,6 +20,7 @@ use autoscale_sim::clairvoyant::clairvoyant_schedule;
 use autoscale_sim::scenario::Scenario;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A policy that can be named.
@@ -51,7 +52,7 @@ pub(crate) enum PolicySpec {
 const BUSY: f64 = 0.7;
 
 /// What can be written for a policy.
-pub(crate) const POLICIES: &str = "hpa, hpa:FILE.yaml, predictive, square-root or lcp (each with :FILE.toml), \
+pub(crate) const POLICIES: &str = "hpa, hpa:FILE.yaml, predictive, square-root, lcp or cron (each with :FILE.toml), \
     keda, kpa, phpa, constant:N, random, clairvoyant, clairvoyant:PERCENT or model:RUN";
 
 impl FromStr for PolicySpec {
@@ -75,7 +76,7 @@ impl FromStr for PolicySpec {
             ("clairvoyant", Some(n)) => Ok(Self::Clairvoyant(number(n, 1, 100)?)),
             ("model", Some(run)) if !run.is_empty() => Ok(Self::Model(run.to_owned())),
             (_, argument) if argument != Some("") => {
-                let rules = [RuleKind::Predictive, RuleKind::SquareRoot, RuleKind::Lcp];
+                let rules = [RuleKind::Predictive, RuleKind::SquareRoot, RuleKind::Lcp, RuleKind::Cron];
                 let rule = rules.into_iter().find(|kind| kind.to_string() == name);
                 let rule = rule.map(|kind| Self::Rule(kind, argument.map(str::to_owned)));
                 rule.ok_or_else(|| format!("expected {POLICIES}"))
@@ -119,26 +120,39 @@ impl PolicySpec {
                 RuleKind::Predictive => "predictive",
                 RuleKind::SquareRoot => "square-root",
                 RuleKind::Lcp => "lcp",
+                RuleKind::Cron => "cron",
             },
             Self::Model(_) => "model",
         }
     }
 
-    /// The policy, for the episode of this seed and length.
-    pub(crate) fn make(&self, scenario: &Scenario, seed: Seed, length: Duration) -> Result<Box<dyn Policy>> {
+    /// What makes the policy for each episode of the scenario that has this length; files are read and schedules fitted
+    /// here, once.
+    pub(crate) fn prepare(
+        &self,
+        scenario: &Arc<Scenario>,
+        length: Duration,
+    ) -> Result<PolicyFactory<'static>> {
+        fn cloning(policy: impl Policy + Clone + Send + Sync + 'static) -> PolicyFactory<'static> {
+            Box::new(move |_| Box::new(policy.clone()))
+        }
         let interval = scenario.control_interval();
         Ok(match self {
-            Self::Hpa => Box::new(Hpa::new(HpaConfig::default())?),
+            Self::Hpa => cloning(Hpa::new(HpaConfig::default())?),
             Self::Manifest(file) => {
                 let text = std::fs::read_to_string(file).with_context(|| file.clone())?;
                 let spec = HpaSpec::from_yaml(&text).with_context(|| file.clone())?;
-                Box::new(Hpa::from_spec(spec)?)
+                cloning(Hpa::from_spec(spec)?)
             }
-            Self::Constant(n) => Box::new(Fixed::new(Replicas::new(*n), interval)),
-            Self::Random => Box::new(RandomPolicy::new(interval)),
+            Self::Constant(n) => cloning(Fixed::new(Replicas::new(*n), interval)),
+            Self::Random => cloning(RandomPolicy::new(interval)),
             Self::Clairvoyant(percent) => {
                 let busy = Utilization::from_fraction(f64::from(*percent) / 100.0);
-                Box::new(Schedule::new(clairvoyant_schedule(scenario, seed, length, busy), interval))
+                let scenario = Arc::clone(scenario);
+                Box::new(move |seed| {
+                    let schedule = clairvoyant_schedule(&scenario, seed, length, busy);
+                    Box::new(Schedule::new(schedule, interval))
+                })
             }
             Self::Keda => {
                 let limits = scenario.limits();
@@ -148,38 +162,41 @@ impl PolicySpec {
                     max_replica_count: limits.max().get(),
                     ..KedaConfig::default()
                 })?;
-                Box::new(KedaPolicy::new(keda))
+                cloning(KedaPolicy::new(keda))
             }
             Self::Kpa => {
                 let total = f64::from(scenario.config().service.workers);
                 let config = KpaConfig { target: total * BUSY, total, ..KpaConfig::default() };
-                Box::new(KpaPolicy::new(config)?)
+                cloning(KpaPolicy::new(config)?)
             }
-            Self::Phpa => Box::new(Phpa::new(PhpaConfig::default())?),
-            Self::Rule(kind, None) => Rule::standard(*kind, scenario).make(scenario)?,
+            Self::Phpa => cloning(Phpa::new(PhpaConfig::default())?),
+            Self::Rule(kind, None) => making(Space::new(*kind, scenario).standard(), scenario)?,
             Self::Rule(kind, Some(file)) => {
                 let text = std::fs::read_to_string(file).with_context(|| file.clone())?;
                 let rule: Rule = toml::from_str(&text).with_context(|| file.clone())?;
-                let of_file = match rule {
-                    Rule::Hpa(_) => RuleKind::Hpa,
-                    Rule::Predictive(_) => RuleKind::Predictive,
-                    Rule::SquareRoot(_) => RuleKind::SquareRoot,
-                    Rule::Lcp(_) => RuleKind::Lcp,
-                };
-                if of_file != *kind {
-                    bail!("{file}: policy: {of_file}; expected {kind}");
+                if rule.kind() != *kind {
+                    bail!("{file}: policy: {}; expected {kind}", rule.kind());
                 }
-                rule.make(scenario).with_context(|| file.clone())?
+                making(rule, scenario).with_context(|| file.clone())?
             }
             Self::Model(run) => {
                 let folder = RunFolder::open(run)?;
                 let settings: Settings = folder.manifest()?.config;
                 let checkpoint = Checkpoint::load(&folder.file(MODEL))?;
                 settings::same_interval(scenario, &checkpoint)?;
-                Box::new(LearnedPolicy::new(&checkpoint, settings.base_policy()?)?)
+                let make = move || anyhow::Ok(LearnedPolicy::new(&checkpoint, settings.base_policy()?)?);
+                make()?;
+                Box::new(move |_| Box::new(make().expect("made once above")))
             }
         })
     }
+}
+
+/// Makes what a rule stands for.
+fn making(rule: Rule, scenario: &Arc<Scenario>) -> Result<PolicyFactory<'static>> {
+    rule.make(scenario)?;
+    let scenario = Arc::clone(scenario);
+    Ok(Box::new(move |_| rule.make(&scenario).expect("made once above")))
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result};
 use autoscale_core::policy::Policy;
-use autoscale_core::seed::Stream;
+use autoscale_core::seed::{Branch, Seed, Stream};
+use autoscale_core::units::{RequestRate, TimeOfWeek};
+use autoscale_policies::cron::{CronConfig, CronFit, CronPolicy, Weekends};
 use autoscale_policies::forecast::ForecastConfig;
 use autoscale_policies::hpa::{
     Behavior, Hpa, HpaSpec, PolicyType, Range, ScalingPolicy, ScalingRules, SelectPolicy,
@@ -28,6 +30,8 @@ pub(crate) enum RuleKind {
     SquareRoot,
     /// Lazy capacity provisioning.
     Lcp,
+    /// KEDA's cron triggers, a schedule fitted to training episodes.
+    Cron,
 }
 
 impl fmt::Display for RuleKind {
@@ -37,6 +41,7 @@ impl fmt::Display for RuleKind {
             Self::Predictive => "predictive",
             Self::SquareRoot => "square-root",
             Self::Lcp => "lcp",
+            Self::Cron => "cron",
         })
     }
 }
@@ -49,6 +54,13 @@ pub(crate) struct HpaRule {
     pub(crate) behavior: Behavior,
 }
 
+/// A schedule, and how it came about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CronRule {
+    pub(crate) fit: CronFit,
+    pub(crate) schedule: CronConfig,
+}
+
 /// A rule with its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "policy")]
@@ -57,7 +69,19 @@ pub(crate) enum Rule {
     Predictive(PredictiveConfig),
     SquareRoot(SquareRootConfig),
     Lcp(LcpConfig),
+    Cron(CronRule),
 }
+
+/// Where rules of a kind come from: the kind, the scenario, and what of the scenario's load is known.
+pub(crate) struct Space<'a> {
+    kind: RuleKind,
+    scenario: &'a Scenario,
+    /// The load of training episodes, minute by minute; only a schedule is fitted to it.
+    record: Vec<(TimeOfWeek, RequestRate)>,
+}
+
+/// A schedule is fitted to so much load, in seconds: four weeks.
+const RECORDED_S: u64 = 28 * 86_400;
 
 /// One of several values.
 fn one<T: Copy>(draw: &mut Stream, of: &[T]) -> T {
@@ -74,6 +98,15 @@ fn rounded(value: f64, digits: f64) -> f64 {
     (value * digits).round() / digits
 }
 
+/// Half of the time the least that is possible.
+fn minimum(least: u32, peak: u32, draw: &mut Stream) -> u32 {
+    let raised = draw.random::<f64>() < 0.5;
+    let highest = f64::from(peak.max(least + 1));
+    if raised { between(draw, f64::from(least.max(1)), highest).round() as u32 } else { least }
+}
+
+const SLOTS: [u32; 7] = [5, 10, 15, 30, 60, 120, 1440];
+const LEADS_S: [f64; 6] = [0.0, 30.0, 60.0, 120.0, 300.0, 600.0];
 const WINDOWS_UP: [u32; 6] = [0, 0, 0, 15, 30, 60];
 const WINDOWS_DOWN: [u32; 8] = [0, 15, 30, 60, 120, 180, 300, 600];
 /// How often a parameter is the other's where two rules are mixed.
@@ -84,28 +117,46 @@ const NEAR: f64 = 0.25;
 const STANDARD: f64 = 0.3;
 const TOLERANCES: [Option<f64>; 6] = [None, None, Some(0.0), Some(0.02), Some(0.05), Some(0.2)];
 
-impl Rule {
+impl<'a> Space<'a> {
+    /// The rules of this kind for the scenario. What they are fitted to are its training episodes.
+    pub(crate) fn new(kind: RuleKind, scenario: &'a Scenario) -> Self {
+        let record = if kind == RuleKind::Cron {
+            let (of_training, length) = (scenario.on(Branch::Train), scenario.training_episode());
+            let root = Seed::root(0).child("recorded-load");
+            let episodes = RECORDED_S.div_ceil(length.as_secs().max(1));
+            let loads =
+                (0..episodes).map(|k| of_training.recorded_load(root.episode(Branch::Train, k), length));
+            loads.flatten().collect()
+        } else {
+            Vec::new()
+        };
+        Self { kind, scenario, record }
+    }
+
     /// The rule as it comes.
-    pub(crate) fn standard(kind: RuleKind, scenario: &Scenario) -> Self {
+    pub(crate) fn standard(&self) -> Rule {
+        let (scenario, kind) = (self.scenario, self.kind);
         match kind {
-            RuleKind::Hpa => Self::Hpa(HpaRule {
+            RuleKind::Hpa => Rule::Hpa(HpaRule {
                 min_replicas: scenario.limits().min().get(),
                 target_percent: 80,
                 behavior: Behavior::default(),
             }),
             RuleKind::Predictive => {
                 let startup_s = rounded(scenario.config().startup.typical_s(), 1.0);
-                Self::Predictive(PredictiveConfig { startup_s, ..PredictiveConfig::default() })
+                Rule::Predictive(PredictiveConfig { startup_s, ..PredictiveConfig::default() })
             }
-            RuleKind::SquareRoot => Self::SquareRoot(SquareRootConfig::default()),
-            RuleKind::Lcp => Self::Lcp(LcpConfig::default()),
+            RuleKind::SquareRoot => Rule::SquareRoot(SquareRootConfig::default()),
+            RuleKind::Lcp => Rule::Lcp(LcpConfig::default()),
+            RuleKind::Cron => self.fitted(CronFit::default()),
         }
     }
 
     /// A rule with random parameters; an HPA's `minReplicas` go up to `peak`.
-    pub(crate) fn draw(kind: RuleKind, scenario: &Scenario, peak: u32, draw: &mut Stream) -> Self {
-        match kind {
-            RuleKind::Hpa => Self::Hpa(HpaRule::draw(scenario.limits().min().get(), peak, draw)),
+    pub(crate) fn draw(&self, peak: u32, draw: &mut Stream) -> Rule {
+        let scenario = self.scenario;
+        match self.kind {
+            RuleKind::Hpa => Rule::Hpa(HpaRule::draw(scenario.limits().min().get(), peak, draw)),
             RuleKind::Predictive => {
                 let startup = scenario.config().startup.typical_s() * between(draw, 0.5, 3.0);
                 let forecast = if draw.random::<f64>() < 0.4 {
@@ -119,32 +170,48 @@ impl Rule {
                         season: 0,
                     }
                 };
-                Self::Predictive(PredictiveConfig {
+                Rule::Predictive(PredictiveConfig {
                     target_utilization: rounded(draw.random_range(0.2..=0.95), 100.0),
+                    min_replicas: minimum(scenario.limits().min().get(), peak, draw),
                     startup_s: rounded(startup, 1.0),
                     forecast,
                     stabilization_s: f64::from(one(draw, &WINDOWS_DOWN)),
                 })
             }
-            RuleKind::SquareRoot => Self::SquareRoot(SquareRootConfig {
+            RuleKind::SquareRoot => Rule::SquareRoot(SquareRootConfig {
                 beta: rounded(draw.random_range(0.0..=12.0), 10.0),
                 stabilization_s: f64::from(one(draw, &WINDOWS_DOWN)),
             }),
-            RuleKind::Lcp => Self::Lcp(LcpConfig {
+            RuleKind::Lcp => Rule::Lcp(LcpConfig {
                 target_utilization: rounded(draw.random_range(0.1..=0.95), 100.0),
                 start_s: rounded(between(draw, 10.0, 3600.0), 1.0),
+            }),
+            RuleKind::Cron => self.fitted(CronFit {
+                slot_minutes: one(draw, &SLOTS),
+                weekends: one(draw, &[Weekends::Alike, Weekends::Apart]),
+                quantile: rounded(1.0 - 0.5 * draw.random::<f64>().powi(2), 1000.0),
+                target_utilization: rounded(draw.random_range(0.2..=0.95), 100.0),
+                lead_s: one(draw, &LEADS_S),
             }),
         }
     }
 
-    /// A rule that has each of its parameters from this one or, now and then, from another of its kind.
-    #[must_use]
-    pub(crate) fn mixed(&self, other: &Self, draw: &mut Stream) -> Self {
+    /// The schedule that this makes of the recorded load.
+    fn fitted(&self, fit: CronFit) -> Rule {
+        let limits = self.scenario.limits();
+        let service = self.scenario.config().service.workers;
+        let capacity = PodCapacity::new(self.scenario.pod_capacity(), service);
+        let schedule = capacity.and_then(|pod| fit.fit(&self.record, pod, (limits.min(), limits.max())));
+        Rule::Cron(CronRule { fit, schedule: schedule.expect("what is drawn is in range") })
+    }
+
+    /// A rule that has each of its parameters from one or, now and then, from another.
+    pub(crate) fn mixed(&self, own: &Rule, other: &Rule, draw: &mut Stream) -> Rule {
         let step = between(draw, 0.8, 1.25);
+        let near = |value: u32| (f64::from(value) * step).round() as u32;
         let mut chance = || draw.random::<f64>();
-        match (self.clone(), other) {
-            (Self::Hpa(mut own), Self::Hpa(other)) => {
-                let near = |value: u32| (f64::from(value) * step).round() as u32;
+        match (own.clone(), other) {
+            (Rule::Hpa(mut own), Rule::Hpa(other)) => {
                 match chance() {
                     u if u < OTHERS => own.min_replicas = other.min_replicas,
                     u if u < OTHERS + NEAR => own.min_replicas = near(own.min_replicas).max(1),
@@ -163,9 +230,9 @@ impl Rule {
                 if chance() < OTHERS {
                     own.behavior.scale_down = other.behavior.scale_down.clone();
                 }
-                Self::Hpa(own)
+                Rule::Hpa(own)
             }
-            (Self::Predictive(mut own), Self::Predictive(other)) => {
+            (Rule::Predictive(mut own), Rule::Predictive(other)) => {
                 if chance() < OTHERS {
                     let middle = f64::midpoint(own.target_utilization, other.target_utilization);
                     own.target_utilization = rounded(middle, 100.0);
@@ -173,24 +240,29 @@ impl Rule {
                 if chance() < OTHERS {
                     own.startup_s = other.startup_s;
                 }
+                match chance() {
+                    u if u < OTHERS => own.min_replicas = other.min_replicas,
+                    u if u < OTHERS + NEAR => own.min_replicas = near(own.min_replicas),
+                    _ => {}
+                }
                 if chance() < OTHERS {
                     own.forecast = other.forecast;
                 }
                 if chance() < OTHERS {
                     own.stabilization_s = other.stabilization_s;
                 }
-                Self::Predictive(own)
+                Rule::Predictive(own)
             }
-            (Self::SquareRoot(mut own), Self::SquareRoot(other)) => {
+            (Rule::SquareRoot(mut own), Rule::SquareRoot(other)) => {
                 if chance() < OTHERS {
                     own.beta = rounded(f64::midpoint(own.beta, other.beta), 10.0);
                 }
                 if chance() < OTHERS {
                     own.stabilization_s = other.stabilization_s;
                 }
-                Self::SquareRoot(own)
+                Rule::SquareRoot(own)
             }
-            (Self::Lcp(mut own), Self::Lcp(other)) => {
+            (Rule::Lcp(mut own), Rule::Lcp(other)) => {
                 if chance() < OTHERS {
                     let middle = f64::midpoint(own.target_utilization, other.target_utilization);
                     own.target_utilization = rounded(middle, 100.0);
@@ -198,9 +270,42 @@ impl Rule {
                 if chance() < OTHERS {
                     own.start_s = other.start_s;
                 }
-                Self::Lcp(own)
+                Rule::Lcp(own)
+            }
+            (Rule::Cron(own), Rule::Cron(other)) => {
+                let (mut fit, other) = (own.fit, other.fit);
+                if chance() < OTHERS {
+                    fit.slot_minutes = other.slot_minutes;
+                }
+                if chance() < OTHERS {
+                    fit.weekends = other.weekends;
+                }
+                if chance() < OTHERS {
+                    fit.quantile = rounded(f64::midpoint(fit.quantile, other.quantile), 1000.0);
+                }
+                if chance() < OTHERS {
+                    let middle = f64::midpoint(fit.target_utilization, other.target_utilization);
+                    fit.target_utilization = rounded(middle, 100.0);
+                }
+                if chance() < OTHERS {
+                    fit.lead_s = other.lead_s;
+                }
+                self.fitted(fit)
             }
             (own, _) => own,
+        }
+    }
+}
+
+impl Rule {
+    /// Which rule it is.
+    pub(crate) const fn kind(&self) -> RuleKind {
+        match self {
+            Self::Hpa(_) => RuleKind::Hpa,
+            Self::Predictive(_) => RuleKind::Predictive,
+            Self::SquareRoot(_) => RuleKind::SquareRoot,
+            Self::Lcp(_) => RuleKind::Lcp,
+            Self::Cron(_) => RuleKind::Cron,
         }
     }
 
@@ -216,6 +321,7 @@ impl Rule {
             Self::Predictive(config) => Box::new(Predictive::new(capacity()?, *config, interval)?),
             Self::SquareRoot(config) => Box::new(SquareRoot::new(capacity()?, *config, interval)?),
             Self::Lcp(config) => Box::new(Lcp::new(capacity()?, *config, scenario.weights(), interval)?),
+            Self::Cron(cron) => Box::new(CronPolicy::new(cron.schedule.clone())?),
         })
     }
 
@@ -259,10 +365,7 @@ impl HpaRule {
         if down {
             behavior.scale_down = Behavior::default().scale_down;
         }
-        let floor = draw.random::<f64>() < 0.5;
-        let highest = f64::from(peak.max(least + 1));
-        let min_replicas =
-            if floor { between(draw, f64::from(least.max(1)), highest).round() as u32 } else { least };
+        let min_replicas = minimum(least, peak, draw);
         Self { min_replicas, target_percent: draw.random_range(20..=95), behavior }
     }
 
@@ -302,13 +405,23 @@ impl fmt::Display for Rule {
             }
             Self::Predictive(c) => write!(
                 f,
-                "target {:.0} %, start-up {} s, {}, down {} s",
+                "target {:.0} %, min {}, start-up {} s, {}, down {} s",
                 100.0 * c.target_utilization,
+                c.min_replicas,
                 c.startup_s,
                 forecast(&c.forecast),
                 c.stabilization_s
             ),
             Self::SquareRoot(c) => write!(f, "β {}, down {} s", c.beta, c.stabilization_s),
+            Self::Cron(c) => write!(
+                f,
+                "slots of {} min, {}quantile {}, target {:.0} %, {} s ahead",
+                c.fit.slot_minutes,
+                if c.fit.weekends == Weekends::Apart { "weekends apart, " } else { "" },
+                c.fit.quantile,
+                100.0 * c.fit.target_utilization,
+                c.fit.lead_s
+            ),
             Self::Lcp(c) => {
                 write!(f, "target {:.0} %, a start costs {} s", 100.0 * c.target_utilization, c.start_s)
             }
@@ -325,12 +438,13 @@ mod tests {
     fn whatever_is_drawn_can_be_made_and_written_and_read_back() {
         let scenario = Scenario::builtin("match-day").expect("built in");
         let mut draw = Seed::root(1).stream();
-        for kind in [RuleKind::Hpa, RuleKind::Predictive, RuleKind::SquareRoot, RuleKind::Lcp] {
-            assert!(Rule::standard(kind, &scenario).make(&scenario).is_ok());
+        for &kind in RuleKind::value_variants() {
+            let space = Space::new(kind, &scenario);
+            assert!(space.standard().make(&scenario).is_ok());
             for _ in 0..200 {
-                let rule = Rule::draw(kind, &scenario, 40, &mut draw);
-                let other = Rule::draw(kind, &scenario, 40, &mut draw);
-                let rule = rule.mixed(&other, &mut draw);
+                let rule = space.draw(40, &mut draw);
+                let other = space.draw(40, &mut draw);
+                let rule = space.mixed(&rule, &other, &mut draw);
                 assert!(rule.make(&scenario).is_ok(), "{rule}");
                 let (name, text) = rule.file(&scenario).expect("it can be written");
                 if name == "tuned.toml" {

@@ -185,7 +185,7 @@ mod tests {
         ContainerKind, ContainerSpec, ContainerUsage, PodPhase, PodSample, ReadyCondition, ReadyStatus,
         ResourceList, UsageSample,
     };
-    use crate::units::{Milli, RequestRate};
+    use crate::units::{Milli, RequestRate, TimeOfWeek};
     use proptest::prelude::*;
 
     /// `count` pods at this CPU use, in percent of their request.
@@ -243,7 +243,15 @@ mod tests {
                 now += Duration::from_secs(seconds);
                 let pods = pods(spec.get(), percent, now);
                 let workload = WorkloadStatus { spec, status: spec, last_write: LastWrite::Succeeded };
-                let seen = Observation { now, workload, pods: &pods, series: &[], history: &[], limits: &limits };
+                let seen = Observation {
+                    now,
+                    time_of_week: TimeOfWeek::MONDAY,
+                    workload,
+                    pods: &pods,
+                    series: &[],
+                    history: &[],
+                    limits: &limits,
+                };
                 let wish = Decision::scale_to(Replicas::new(wish), Reason::rule("wish"));
                 let held = envelope.hold(&seen, wish);
                 let granted = limits.grant(spec, held.target).replicas;
@@ -275,7 +283,15 @@ mod tests {
         let workload =
             WorkloadStatus { spec: Replicas::ONE, status: Replicas::ONE, last_write: LastWrite::Never };
         let mut look = |history: &[Measurement]| {
-            gate.look(&Observation { now, workload, pods: &[], series: &[], history, limits: &limits })
+            gate.look(&Observation {
+                now,
+                time_of_week: TimeOfWeek::MONDAY,
+                workload,
+                pods: &[],
+                series: &[],
+                history,
+                limits: &limits,
+            })
         };
         let good = [measurement(now - Duration::from_secs(40), 20)];
         let old = [measurement(now - Duration::from_secs(40), 21)];

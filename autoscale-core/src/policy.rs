@@ -4,7 +4,7 @@ use crate::limits::{Bound, ScalingLimits};
 use crate::measurement::Measurement;
 use crate::sample::{PodSample, Reading};
 use crate::seed::Seed;
-use crate::units::{Replicas, Timestamp};
+use crate::units::{Replicas, TimeOfWeek, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub struct WorkloadStatus {
 pub struct Observation<'a> {
     /// The moment of the decision.
     pub now: Timestamp,
+    /// The same moment on the service's clock.
+    pub time_of_week: TimeOfWeek,
     /// The scaled object.
     pub workload: WorkloadStatus,
     /// Its pods, oldest first, those being deleted included.

@@ -208,6 +208,46 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// A moment of the week on the service's own clock, for what happens by the clock. Resolution is a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TimeOfWeek(u32);
+
+impl TimeOfWeek {
+    const DAY: u32 = 86_400;
+    const WEEK: u32 = 7 * Self::DAY;
+
+    /// The first second of a Monday.
+    pub const MONDAY: Self = Self(0);
+
+    /// `secs` seconds after a Monday's midnight, before it if negative; whole weeks do not count.
+    pub fn from_secs_f64(secs: f64) -> Self {
+        Self((secs.floor() as i64).rem_euclid(i64::from(Self::WEEK)) as u32)
+    }
+
+    /// Seconds since Monday's midnight.
+    pub const fn seconds(self) -> u32 {
+        self.0
+    }
+
+    /// The day, 0 for Monday to 6 for Sunday.
+    pub const fn weekday(self) -> u32 {
+        self.0 / Self::DAY
+    }
+
+    /// Seconds since midnight.
+    pub const fn second_of_day(self) -> u32 {
+        self.0 % Self::DAY
+    }
+}
+
+impl Add<Duration> for TimeOfWeek {
+    type Output = Self;
+    fn add(self, span: Duration) -> Self {
+        Self(((u64::from(self.0) + span.as_secs()) % u64::from(Self::WEEK)) as u32)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +272,14 @@ mod tests {
     fn quantities_round_up_as_kubernetes_does() {
         assert_eq!(Milli::from_units_ceil(0.1), Milli::new(100));
         assert_eq!(Milli::from_units_ceil(0.1004), Milli::new(101));
+    }
+
+    #[test]
+    fn weeks_begin_on_monday_and_go_round() {
+        let sunday = TimeOfWeek::from_secs_f64(-1.0);
+        assert_eq!((sunday.weekday(), sunday.second_of_day()), (6, 86_399));
+        assert_eq!(sunday + Duration::from_secs(1), TimeOfWeek::MONDAY);
+        assert_eq!(TimeOfWeek::from_secs_f64(8.0 * 86_400.0 + 60.9).seconds(), 86_460);
     }
 
     #[test]

@@ -73,7 +73,7 @@ mod tests {
     use autoscale_core::policy::{Cadence, Decision, LastWrite, Observation, Reason, WorkloadStatus};
     use autoscale_core::record::EPISODE_RECORD_VERSION;
     use autoscale_core::reward::RewardTerms;
-    use autoscale_core::units::{Replicas, RequestRate, Timestamp};
+    use autoscale_core::units::{Replicas, RequestRate, TimeOfWeek, Timestamp};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
@@ -107,6 +107,7 @@ mod tests {
             let spec = self.record.initial_replicas;
             Observation {
                 now: Timestamp::ZERO,
+                time_of_week: TimeOfWeek::MONDAY,
                 workload: WorkloadStatus { spec, status: spec, last_write: LastWrite::Never },
                 pods: &[],
                 series: &[],

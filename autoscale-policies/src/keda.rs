@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The HPA's sync period.
-const SYNC: Duration = Duration::from_secs(15);
+pub(crate) const SYNC: Duration = Duration::from_secs(15);
 
 /// A `ScaledObject` with one trigger of type `AverageValue`, with KEDA's defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -176,6 +176,21 @@ impl Keda {
         replicas
     }
 
+    /// A sync as a decision, by a rule of this name on this metric.
+    pub(crate) fn decide(
+        &mut self,
+        observation: &Observation<'_>,
+        value: Option<f64>,
+        rule: &'static str,
+        metric: &'static str,
+    ) -> Decision {
+        let workload = observation.workload;
+        let counts = (workload.spec.get() as i32, workload.status.get() as i32);
+        let wish = Replicas::new(self.sync(observation.now, counts, value).max(0) as u32);
+        let reason = Reason { rule, metric: Some(metric), raw: None, bound: Bound::None };
+        if wish == workload.spec { Decision::hold(reason) } else { Decision::scale_to(wish, reason) }
+    }
+
     /// Both the polling loop and the HPA's reads count.
     fn count_failure(&mut self, value: Option<f64>) {
         self.failures = if value.is_some() { 0 } else { self.failures.saturating_add(1) };
@@ -240,11 +255,7 @@ impl Policy for KedaPolicy {
     }
 
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-        let workload = observation.workload;
-        let counts = (workload.spec.get() as i32, workload.status.get() as i32);
         let rate = observation.history.last().map(|m| m.arrival_rate.per_second());
-        let wish = Replicas::new(self.0.sync(observation.now, counts, rate).max(0) as u32);
-        let reason = Reason { rule: "keda", metric: Some("arrival_rate"), raw: None, bound: Bound::None };
-        if wish == workload.spec { Decision::hold(reason) } else { Decision::scale_to(wish, reason) }
+        self.0.decide(observation, rate, "keda", "arrival_rate")
     }
 }

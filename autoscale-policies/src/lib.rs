@@ -9,12 +9,14 @@
 //! | [`staffing::SquareRoot`] | square-root staffing on the measured rate |
 //! | [`lcp::Lcp`] | lazy capacity provisioning, 3-competitive |
 //! | [`keda::KedaPolicy`] | KEDA: polling, cool-down and fallback around an HPA on the rate |
+//! | [`cron::CronPolicy`] | KEDA's cron trigger, with a schedule fitted to recorded load |
 //! | [`kpa::KpaPolicy`] | Knative's autoscaler: concurrency over a stable and a panic window |
 //! | [`phpa::Phpa`] | the predictive HPA: one step ahead on its own recommendations |
 //! | [`ratio::RatioRule`] | the ratio rule without memory |
 //! | [`fixed::Fixed`], [`random::RandomPolicy`], [`schedule::Schedule`] | yardsticks |
 //! | [`guarded`] | any of them within an envelope, or with a fallback |
 
+pub mod cron;
 pub mod fixed;
 pub mod forecast;
 pub mod guarded;

@@ -7,8 +7,8 @@ use autoscale_core::limits::Bound;
 use autoscale_core::policy::{Cadence, Decision, Observation, Policy, Reason};
 use autoscale_core::rule::reactive;
 use autoscale_core::seed::Seed;
-use autoscale_core::units::Utilization;
-use autoscale_core::validate::{ConfigError, in_range};
+use autoscale_core::units::{Replicas, Utilization};
+use autoscale_core::validate::{ConfigError, count_in_range, in_range};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ use std::time::Duration;
 pub struct PredictiveConfig {
     /// How busy pods should be, as a share of their capacity, 0.05 to 1.
     pub target_utilization: f64,
+    /// Never fewer pods than this, 0 to 1,000,000.
+    pub min_replicas: u32,
     /// Time from asking for a pod until it serves, 0 to 3,600 s.
     pub startup_s: f64,
     /// How the load is forecast.
@@ -30,6 +32,7 @@ impl Default for PredictiveConfig {
     fn default() -> Self {
         Self {
             target_utilization: 0.7,
+            min_replicas: 0,
             startup_s: 30.0,
             forecast: ForecastConfig::HoltWinters {
                 alpha: 0.6,
@@ -67,6 +70,7 @@ impl Predictive {
         period: Duration,
     ) -> Result<Self, ConfigError> {
         in_range("target_utilization", config.target_utilization, 0.05, 1.0)?;
+        count_in_range("min_replicas", u64::from(config.min_replicas), 0, 1_000_000)?;
         in_range("startup_s", config.startup_s, 0.0, 3600.0)?;
         let window = in_range("stabilization_s", config.stabilization_s, 0.0, 3600.0)?;
         let forecaster = Forecaster::new(config.forecast).map_err(|e| e.within("forecast"))?;
@@ -98,8 +102,13 @@ impl Policy for Predictive {
         let floor =
             self.capacity.pods(last.arrival_rate, busy).max(reactive(observation, busy).unwrap_or_default());
         let (raw, rule) = if ahead >= floor { (ahead, "forecast") } else { (floor, "reactive-floor") };
-        let wish = self.highest.of(observation.now, raw);
-        let bound = if wish == raw { Bound::None } else { Bound::Stabilization };
+        let stable = self.highest.of(observation.now, raw);
+        let wish = stable.max(Replicas::new(self.config.min_replicas));
+        let bound = match () {
+            () if wish > stable => Bound::Min,
+            () if stable > raw => Bound::Stabilization,
+            () => Bound::None,
+        };
         Decision::scale_to(wish, Reason { rule, metric: Some("arrival_rate"), raw: Some(raw), bound })
     }
 }

@@ -10,6 +10,7 @@ use autoscale_core::rollout::run_episode;
 use autoscale_core::seed::Seed;
 use autoscale_core::units::{Replicas, RequestRate, Utilization};
 use autoscale_core::validate::Validate;
+use autoscale_policies::cron::{CronFit, CronPolicy};
 use autoscale_policies::fixed::Fixed;
 use autoscale_policies::guarded::{with_envelope, with_fallback};
 use autoscale_policies::hpa::{Hpa, HpaConfig};
@@ -43,6 +44,16 @@ fn fixed() {
 #[test]
 fn random() {
     keeps_the_contract(RandomPolicy::new(PERIOD));
+}
+
+#[test]
+fn cron() {
+    let capacity = PodCapacity::new(RequestRate::new(20.0).expect("a rate"), 2).expect("a pod");
+    let range = (Replicas::ONE, Replicas::new(100));
+    let scenario = Scenario::builtin("batches").expect("built in");
+    let record = scenario.recorded_load(Seed::root(1), Duration::from_secs(86_400));
+    let schedule = CronFit { slot_minutes: 5, ..CronFit::default() }.fit(&record, capacity, range);
+    keeps_the_contract(CronPolicy::new(schedule.expect("in range")).expect("in range"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use autoscale_core::sample::{
     ResourceList, UsageSample,
 };
 use autoscale_core::seed::Seed;
-use autoscale_core::units::{Milli, Replicas, Timestamp};
+use autoscale_core::units::{Milli, Replicas, TimeOfWeek, Timestamp};
 use autoscale_policies::hpa::{Hpa, HpaConfig};
 use std::time::Duration;
 
@@ -41,6 +41,7 @@ fn decide(hpa: &mut Hpa, at: i64, spec: u32, last_write: LastWrite) -> Decision 
     let replicas = Replicas::new(spec);
     hpa.decide(&Observation {
         now: Timestamp::from_secs(at),
+        time_of_week: TimeOfWeek::MONDAY,
         workload: WorkloadStatus { spec: replicas, status: replicas, last_write },
         pods: &pods,
         series: &[],

@@ -6,8 +6,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use autoscale_core::units::Timestamp;
+use autoscale_core::limits::ScalingLimits;
+use autoscale_core::policy::{LastWrite, Observation, Policy, WorkloadStatus};
+use autoscale_core::seed::Seed;
+use autoscale_core::units::{Replicas, TimeOfWeek, Timestamp};
+use autoscale_policies::cron::{CronConfig, CronPolicy};
 use autoscale_policies::keda::{Fallback, Keda, KedaConfig};
+use std::time::Duration;
 
 /// From this second on the trigger has this value, or fails.
 type Load = (i64, Option<f64>);
@@ -100,4 +105,43 @@ fn a_failing_trigger_holds_and_then_falls_back() {
     // A poll and a sync count at 60, a sync at 75; the poll at 90 is the fourth failure. Back in order at 300, the HPA
     // waits for 300 s from the last higher recommendation, at 285.
     assert_eq!(changes(config, 3, &load, 700), [(90, 6), (585, 3)]);
+}
+
+/// The cron scaler (<https://keda.sh/docs/2.18/scalers/cron/>): from `start` to `end` the workload is scaled to
+/// `desiredReplicas`, outside it goes back to the minimum; where triggers overlap the HPA takes the
+/// higher.
+#[test]
+fn cron_triggers_hold_their_count_between_start_and_end() {
+    let text = r#"{ "min_replica_count": 2, "max_replica_count": 30, "triggers": [
+        { "days": "weekdays", "start": "08:00", "end": "08:30", "desired_replicas": 16 },
+        { "days": "daily", "start": "08:20", "end": "09:00", "desired_replicas": 6 } ] }"#;
+    let config: CronConfig = serde_json::from_str(text).unwrap();
+    let changes = |day: u32| {
+        let mut cron = CronPolicy::new(config.clone()).unwrap();
+        cron.reset(Seed::root(1));
+        let limits = ScalingLimits::between(Replicas::ONE, Replicas::new(100)).unwrap();
+        let begins = TimeOfWeek::from_secs_f64(f64::from(day * 86_400 + 7 * 3600 + 3540));
+        let (mut spec, mut seen) = (Replicas::new(2), Vec::new());
+        for second in (0..7200).step_by(15) {
+            let decision = cron.decide(&Observation {
+                now: Timestamp::from_secs(second),
+                time_of_week: begins + Duration::from_secs(second as u64),
+                workload: WorkloadStatus { spec, status: spec, last_write: LastWrite::Succeeded },
+                pods: &[],
+                series: &[],
+                history: &[],
+                limits: &limits,
+            });
+            let next = decision.target.or(spec);
+            if next != spec {
+                seen.push((second - 60, next.get()));
+                spec = next;
+            }
+        }
+        seen
+    };
+    // From 08:00 on by the HPA's default rate: four pods or twice as many in 15 s. Down 300 s after the last sync with
+    // the higher count, which is the one at 08:29:45.
+    assert_eq!(changes(1), [(0, 6), (15, 12), (30, 16), (2085, 6), (3885, 2)]);
+    assert_eq!(changes(6), [(1200, 6), (3885, 2)]);
 }

@@ -8,9 +8,10 @@ pub mod weekly;
 
 use crate::draw;
 use autoscale_core::seed::{Seed, Stream};
-use autoscale_core::units::RequestRate;
+use autoscale_core::units::{RequestRate, TimeOfWeek};
 use autoscale_core::validate::{ConfigError, in_range};
 use bursty::Bursty;
+use fitted::Fitted;
 use match_day::MatchDay;
 use rand::RngExt;
 use scheduled::Scheduled;
@@ -19,6 +20,7 @@ use std::f64::consts::TAU;
 use weekly::Weekly;
 
 const DAY_S: f64 = 86_400.0;
+const WEEK_S: f64 = 7.0 * DAY_S;
 const MOST_RPS: f64 = 1e6;
 
 /// The shape of the load, as written in a scenario. Rates are in requests per second, times in seconds
@@ -95,7 +97,7 @@ pub enum LoadConfig {
     /// Day rhythm, match surges and sudden spikes; the episode is a window at a seeded time of a day.
     MatchDay(MatchDay),
     /// A shape that was measured: hours, days, drift and spikes.
-    Fitted(fitted::Fitted),
+    Fitted(Fitted),
 }
 
 /// Over-dispersion beyond Poisson: a heavy-tailed, correlated factor on the rate, drawn each minute.
@@ -184,6 +186,30 @@ impl LoadConfig {
         RequestRate::new(mean).unwrap_or_default()
     }
 
+    /// What the clock says `lead` seconds into the path of [`Self::rates`]. Shapes that know no clock begin at any time
+    /// of the week, those that know the time of day on any day.
+    pub(crate) fn begins(&self, seed: Seed, lead: u32) -> TimeOfWeek {
+        let lead = f64::from(lead);
+        let mut stream = seed.child("shape").stream();
+        let mut any = seed.child("clock").stream();
+        let mut one_of = |periods: f64| (any.random::<f64>() * periods).floor();
+        TimeOfWeek::from_secs_f64(match *self {
+            Self::Diurnal { .. } | Self::MatchDay(_) => one_of(7.0) * DAY_S + time_of_day(&mut stream),
+            Self::Weekly(_) => Weekly::start(&mut stream) + lead,
+            Self::Scheduled(ref batches) => {
+                let periods = (WEEK_S / batches.every_s).floor().max(1.0);
+                one_of(periods) * batches.every_s + batches.start(&mut stream) + lead
+            }
+            Self::Fitted(_) => one_of(7.0) * DAY_S + Fitted::start(seed) + lead,
+            Self::Constant { .. }
+            | Self::Ramp { .. }
+            | Self::Step { .. }
+            | Self::FlashCrowd { .. }
+            | Self::Mmpp { .. }
+            | Self::Bursty(_) => one_of(WEEK_S),
+        })
+    }
+
     /// Mean rate of every second from `-lead` to `length`, without noise.
     pub(crate) fn rates(&self, seed: Seed, lead: u32, length: u32) -> Vec<f64> {
         let seconds = || (0..lead + length).map(move |s| f64::from(s) - f64::from(lead));
@@ -194,7 +220,7 @@ impl LoadConfig {
         match *self {
             Self::Constant { rps } => seconds().map(|_| rps).collect(),
             Self::Diurnal { mean_rps, amplitude, peak_hour } => {
-                let start = stream.random::<f64>() * DAY_S;
+                let start = time_of_day(&mut stream);
                 seconds().map(|t| mean_rps * (1.0 + amplitude * sine(start + t, peak_hour))).collect()
             }
             Self::Ramp { from_rps, to_rps, start_s, duration_s } => {
@@ -234,6 +260,11 @@ impl LoadConfig {
             Self::Fitted(ref fitted) => fitted.rates(seed, lead, length),
         }
     }
+}
+
+/// Seconds since midnight at which an episode begins, the first draw of the stream of its shape.
+fn time_of_day(stream: &mut Stream) -> f64 {
+    stream.random::<f64>() * DAY_S
 }
 
 /// A sine over the day with its top at `peak_hour`.
@@ -304,6 +335,46 @@ mod tests {
     fn moments(values: &[f64]) -> (f64, f64) {
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         (mean, values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / values.len() as f64)
+    }
+
+    /// Loads that go by the clock are the same at the same time of the week, whenever an episode begins.
+    #[test]
+    fn the_clock_tells_where_in_the_day_or_week_an_episode_is() {
+        let weekly = Weekly { mean_rps: 70.0, amplitude: 0.5, peak_hour: 15.0, weekend_factor: 0.5 };
+        let batches = Scheduled {
+            base_rps: 10.0,
+            factor: 4.0,
+            every_s: 1800.0,
+            rise_s: 60.0,
+            hold_s: 300.0,
+            fall_s: 60.0,
+            jitter_s: 0.0,
+        };
+        let hourly_factors = (0..24).map(|h| 1.0 + f64::from(h)).collect();
+        let hours = Fitted { hourly_factors, ..fitted::tests::still() };
+        let (lead, length) = (300, 7200);
+        for load in [
+            LoadConfig::Diurnal { mean_rps: 50.0, amplitude: 0.8, peak_hour: 15.0 },
+            LoadConfig::Weekly(weekly),
+            LoadConfig::Scheduled(batches),
+            LoadConfig::Fitted(hours),
+        ] {
+            let mut seen = vec![None; WEEK_S as usize];
+            let mut met = 0;
+            for seed in (0..100).map(Seed::root) {
+                let (begins, rates) = (load.begins(seed, lead), load.rates(seed, lead, length));
+                for (second, &rate) in (0..).zip(&rates[lead as usize..]) {
+                    let at = begins + std::time::Duration::from_secs(second);
+                    if let Some(before) = seen[at.seconds() as usize].replace(rate) {
+                        // The clock is rounded to seconds, in one of which a batch rises by 0.5.
+                        let step: f64 = rate - before;
+                        assert!(step.abs() < 0.51, "{load:?} at {at:?}: {before} and {rate}");
+                        met += 1;
+                    }
+                }
+            }
+            assert!(met > 100_000, "episodes met at the same minute");
+        }
     }
 
     #[test]

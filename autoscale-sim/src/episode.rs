@@ -19,7 +19,7 @@ use autoscale_core::sample::{
     ResourceList,
 };
 use autoscale_core::seed::Seed;
-use autoscale_core::units::{Milli, Replicas, RequestRate, Timestamp};
+use autoscale_core::units::{Milli, Replicas, RequestRate, TimeOfWeek, Timestamp};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +71,8 @@ pub(crate) struct Episode {
     pub(crate) clock: u32,
     /// Mean offered rate of each second.
     pub(crate) rates: Arc<[f64]>,
+    /// What the service's clock says at the start.
+    begins: TimeOfWeek,
     /// `spec.replicas`.
     pub(crate) spec: Replicas,
     last_write: LastWrite,
@@ -95,6 +97,7 @@ impl Episode {
             period: interval,
             clock: 0,
             rates: Arc::new([]),
+            begins: TimeOfWeek::MONDAY,
             spec: Replicas::ONE,
             last_write: LastWrite::Never,
             samples: Vec::new(),
@@ -123,6 +126,7 @@ impl Episode {
         self.period = (cadence.period.as_secs_f64().round() as u32).max(1);
         self.clock = 0;
         self.rates = self.scenario.load_path(seed, self.length).into();
+        self.begins = self.scenario.begins(seed, self.length);
         let first_minute = &self.rates[..self.rates.len().min(60)];
         let load = first_minute.iter().sum::<f64>() / first_minute.len() as f64;
         let wanted = Replicas::from_ceil(load / (self.scenario.pod_capacity().per_second() * INITIAL_LOAD));
@@ -304,6 +308,8 @@ impl Episode {
     pub(crate) fn observe(&self, active: usize) -> Observation<'_> {
         Observation {
             now: self.timestamp(f64::from(self.clock)),
+            time_of_week: self.begins
+                + Duration::from_secs(u64::from(self.clock.saturating_sub(self.warmup()))),
             workload: WorkloadStatus {
                 spec: self.spec,
                 status: Replicas::new(active as u32),

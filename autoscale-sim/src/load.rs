@@ -3,7 +3,7 @@
 use crate::arrivals::{LoadConfig, NoiseConfig};
 use crate::trace::{Trace, TraceError};
 use autoscale_core::seed::{Branch, Seed};
-use autoscale_core::units::RequestRate;
+use autoscale_core::units::{RequestRate, TimeOfWeek};
 use autoscale_core::validate::{ConfigError, count_in_range, in_range};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -186,6 +186,21 @@ impl Load {
         let mut rates = self.rates(branch, seed, lead, length);
         noise.apply(&mut rates, seed);
         rates
+    }
+
+    /// What the clock says after the path's first `lead` seconds. A trace is taken to begin on a Monday at midnight.
+    pub(crate) fn begins(&self, branch: Option<Branch>, seed: Seed, lead: u32, length: u32) -> TimeOfWeek {
+        match self {
+            Self::Generated(config) => config.begins(seed, lead),
+            Self::Traced { trace, test_every_days } => {
+                let parts = parts(trace, test_every_days.zip(branch));
+                let first = window(trace, &parts, seed, u64::from(lead + length));
+                TimeOfWeek::from_secs_f64(first as f64 + f64::from(lead))
+            }
+            Self::Sum(loads) => {
+                loads.first().map_or(TimeOfWeek::MONDAY, |(load, _)| load.begins(branch, seed, lead, length))
+            }
+        }
     }
 
     fn rates(&self, branch: Option<Branch>, seed: Seed, lead: u32, length: u32) -> Vec<f64> {

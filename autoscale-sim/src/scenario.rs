@@ -19,7 +19,7 @@ use crate::trace::Trace;
 use autoscale_core::limits::{LimitsConfig, ScalingLimits};
 use autoscale_core::reward::RewardWeights;
 use autoscale_core::seed::{Branch, Seed};
-use autoscale_core::units::{Milli, RequestRate};
+use autoscale_core::units::{Milli, RequestRate, TimeOfWeek};
 use autoscale_core::validate::{ConfigError, Validate, count_in_range, in_range};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -478,6 +478,28 @@ impl Scenario {
     pub(crate) fn load_path(&self, seed: Seed, length: u32) -> Vec<f64> {
         let (noise, lead) = (&self.config.noise, self.config.episode.warmup_s);
         self.load.path(self.branch, noise, seed.child("load"), lead, length)
+    }
+
+    /// What the service's clock says when the episode with this seed begins, after its warm-up.
+    pub(crate) fn begins(&self, seed: Seed, length: u32) -> TimeOfWeek {
+        self.load.begins(self.branch, seed.child("load"), self.config.episode.warmup_s, length)
+    }
+
+    /// Mean offered rate of every whole minute of the episode with this seed, each with its begin: what somebody who
+    /// fits a schedule would have recorded.
+    pub fn recorded_load(&self, seed: Seed, length: Duration) -> Vec<(TimeOfWeek, RequestRate)> {
+        let scenario = self.episode(seed);
+        let seconds = length.as_secs() as u32;
+        let path = scenario.load_path(seed, seconds);
+        let begins = scenario.begins(seed, seconds);
+        let minutes = path[scenario.config.episode.warmup_s as usize..].chunks_exact(60).enumerate();
+        minutes
+            .map(|(k, minute)| {
+                let mean = minute.iter().sum::<f64>() / 60.0;
+                let at = begins + Duration::from_secs(60 * k as u64);
+                (at, RequestRate::new(mean).unwrap_or_default())
+            })
+            .collect()
     }
 
     pub(crate) fn demand(&self) -> &Demand {

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Tunes the HPA and the predictive rule on each family of loads and each kind of start-up, and compares all rules on
-# test episodes. A cell that is there already is left alone.
+# Tunes the rules on each family of loads and each kind of start-up, and compares all rules on test episodes. A cell
+# that is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-autoscale=${AUTOSCALE:-target/debug/autoscale}
-[ -x "$autoscale" ] || cargo build
+autoscale=${AUTOSCALE:-target/release/autoscale}
+[ -x "$autoscale" ] || cargo build --release
 work=${WORK:-target/rivals}
 results=experiments/rivals/results
 mkdir -p "$work" "$results"
@@ -17,8 +17,8 @@ for preset in jvm fast; do
             "$autoscale" scenario show "$family" | sed "s/^name = .*/name = \"$cell\"/"
             printf '\n[episode]\nevaluation_s = 3600\n'
         } > "$work/$cell.toml"
-        policies=hpa,predictive,square-root,lcp
-        for rule in hpa predictive; do
+        policies=hpa,predictive,square-root,lcp,cron,keda,kpa,phpa
+        for rule in hpa predictive square-root lcp cron; do
             out=$work/$cell-$rule
             # An HPA that a plain grid beats is searched for longer, once.
             for budget in 1000 3000; do

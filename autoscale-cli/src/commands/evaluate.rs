@@ -2,6 +2,7 @@
 
 use crate::arena;
 use crate::args::EvaluateArgs;
+use crate::policy_spec::PolicySpec;
 use crate::progress;
 use crate::run_folder::{COMPARISON, MODEL, RunFolder, write_whole};
 use crate::settings::{self, Settings};
@@ -48,17 +49,12 @@ fn policies(args: &EvaluateArgs) -> Result<()> {
     let scenario = Arc::new(settings::world(&args.world)?.on(Branch::Test));
     let (length, root) = (scenario.evaluation_episode(), Seed::root(args.seed));
     let seeds: Vec<Seed> = (0..args.seeds).map(|k| root.episode(Branch::Test, k)).collect();
-    // Made once before the threads start, so that a mistake is an error and not a panic.
-    for spec in &args.policies {
-        spec.make(&scenario, seeds[0], length).with_context(|| format!("--policies: {spec}"))?;
-    }
-    let optima = optima(args, &scenario, &seeds)?;
-    let make = |spec: &crate::policy_spec::PolicySpec| {
-        let (spec, scenario) = (spec.clone(), Arc::clone(&scenario));
-        let name = spec.to_string();
-        Contender::new(name, move |seed| spec.make(&scenario, seed, length).expect("made once above"))
+    let prepare = |spec: &PolicySpec| {
+        let make = spec.prepare(&scenario, length).with_context(|| format!("--policies: {spec}"))?;
+        Ok(Contender { name: spec.to_string(), make })
     };
-    let mut contenders: Vec<Contender<'_>> = args.policies.iter().map(make).collect();
+    let mut contenders = args.policies.iter().map(prepare).collect::<Result<Vec<Contender<'_>>>>()?;
+    let optima = optima(args, &scenario, &seeds)?;
     if let Some(optima) = &optima {
         let interval = scenario.control_interval();
         contenders.push(Contender::new("(optimum)", move |seed: Seed| {

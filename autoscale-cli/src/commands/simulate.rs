@@ -47,7 +47,7 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<()> {
     let length = args.hours.map_or(scenario.evaluation_episode(), |h| Duration::from_secs_f64(h * 3600.0));
     let seed = Seed::root(args.seed).episode(Branch::Validate, args.episode);
     let mut world = Simulator::new(Arc::clone(&scenario), length)?;
-    let mut policy = args.policy.make(&scenario, seed, length).context("--policy")?;
+    let mut policy = args.policy.prepare(&scenario, length).context("--policy")?(seed);
 
     let bar = progress::bar(length.as_secs(), "simulate", args.output);
     run_episode(&mut world, &mut policy, seed, &mut Ticker(bar.clone()));

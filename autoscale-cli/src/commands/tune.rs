@@ -3,7 +3,7 @@
 use crate::args::TuneArgs;
 use crate::plot;
 use crate::progress;
-use crate::rule::{HpaRule, Rule, RuleKind};
+use crate::rule::{HpaRule, Rule, RuleKind, Space};
 use crate::run_folder::{Replace, RunFolder, write_whole};
 use crate::settings;
 use anyhow::{Context, Result, anyhow, bail};
@@ -82,8 +82,9 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     let grid = if args.policy == RuleKind::Hpa { grid(&scenario) } else { Vec::new() };
     let peak = multiple(&scenario, PEAK);
     let mut draw = root.child("tune").stream();
-    let mut fresh = || Rule::draw(args.policy, &scenario, peak, &mut draw);
-    let standard = Rule::standard(args.policy, &scenario);
+    let space = Space::new(args.policy, &scenario);
+    let mut fresh = || space.draw(peak, &mut draw);
+    let standard = space.standard();
     let mut candidates = vec![standard.clone()];
     candidates.extend((1..halving.candidates()).map(|_| fresh()));
 
@@ -96,7 +97,7 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     let around = (first.len()..halving.candidates() as usize).map(|k| {
         let (parent, other) = (&first[k % first.len()], &first[k / first.len() % first.len()]);
         let other = if k % 2 == 0 { other.clone() } else { fresh() };
-        parent.mixed(&other, &mut mixing)
+        space.mixed(parent, &other, &mut mixing)
     });
     let second: Vec<Rule> = around.collect();
     let found = search(&[first, second].concat());

@@ -68,9 +68,14 @@ impl Fitted {
         Ok(())
     }
 
+    /// Seconds since midnight at which a window begins.
+    pub(super) fn start(seed: Seed) -> f64 {
+        seed.child("hour").stream().random::<f64>() * DAY_S
+    }
+
     /// Mean rate of every second from `-lead` to `length`.
     pub(crate) fn rates(&self, seed: Seed, lead: u32, length: u32) -> Vec<f64> {
-        let start = seed.child("hour").stream().random::<f64>() * DAY_S;
+        let start = Self::start(seed);
         let seconds = lead + length;
         let last_day = (start + f64::from(seconds)) / DAY_S;
         let days = chain(&mut seed.child("days").stream(), self.day_correlation, last_day);
@@ -177,7 +182,7 @@ fn between(t: f64) -> (i64, f64) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn still() -> Fitted {

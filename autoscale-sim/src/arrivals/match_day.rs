@@ -1,6 +1,6 @@
 //! A tournament's web site.
 
-use super::{DAY_S, MOST_RPS, sine};
+use super::{DAY_S, MOST_RPS, sine, time_of_day};
 use crate::draw;
 use autoscale_core::seed::Stream;
 use autoscale_core::validate::{ConfigError, in_range};
@@ -71,7 +71,7 @@ impl MatchDay {
     }
 
     pub(super) fn rates(&self, stream: &mut Stream, lead: u32, length: u32) -> Vec<f64> {
-        let start = stream.random::<f64>() * DAY_S;
+        let start = time_of_day(stream);
         // Matches of the day and of its neighbours, whose surges reach over midnight.
         let mut matches = Vec::new();
         for day in -1..=2 {

@@ -46,10 +46,14 @@ impl Scheduled {
         self.base_rps * (1.0 + batch / self.every_s)
     }
 
+    /// How long after a batch was due a window begins, the first draw of its stream.
+    pub(super) fn start(&self, stream: &mut Stream) -> f64 {
+        stream.random::<f64>() * self.every_s
+    }
+
     pub(super) fn rates(&self, stream: &mut Stream, lead: u32, length: u32) -> Vec<f64> {
         let seconds = lead + length;
-        // The window begins this long after a batch was due.
-        let start = stream.random::<f64>() * self.every_s;
+        let start = self.start(stream);
         let batches = ((start + f64::from(seconds)) / self.every_s).ceil() as u32;
         let begins: Vec<f64> = (0..=batches)
             .map(|k| {

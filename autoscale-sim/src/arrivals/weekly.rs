@@ -33,8 +33,13 @@ impl Weekly {
         Ok(())
     }
 
+    /// Seconds since a Monday's midnight at which a window begins, the first draw of its stream.
+    pub(super) fn start(stream: &mut Stream) -> f64 {
+        stream.random::<f64>() * DAYS * DAY_S
+    }
+
     pub(super) fn rates(&self, stream: &mut Stream, lead: u32, length: u32) -> Vec<f64> {
-        let start = stream.random::<f64>() * DAYS * DAY_S;
+        let start = Self::start(stream);
         let workday = self.mean_rps * DAYS / (WORKDAYS + (DAYS - WORKDAYS) * self.weekend_factor);
         (0..lead + length)
             .map(|s| {
