@@ -64,6 +64,17 @@ pub trait Task {
     /// What a learner sees now; shape `[feature_count]`.
     fn features(&self) -> &[f32];
 
+    /// How many numbers [`Self::privileged`] gives, always the same.
+    fn privileged_count(&self) -> usize {
+        0
+    }
+
+    /// What a critic may see beside the features while it learns, and no policy ever: for instance the future of the
+    /// episode; shape `[privileged_count]`.
+    fn privileged(&self) -> &[f32] {
+        &[]
+    }
+
     /// What it may do now; never empty before the episode's end.
     fn valid_actions(&self) -> ActionMask;
 
@@ -79,7 +90,7 @@ pub trait Task {
 pub struct Transition<'a> {
     /// Which of the vectorised environments.
     pub env: usize,
-    /// Features before the step, `[feature_count]`.
+    /// Features before the step and then what is privileged, `[feature_count + privileged_count]`.
     pub features: &'a [f32],
     /// Actions allowed before the step.
     pub mask: ActionMask,
@@ -87,7 +98,7 @@ pub struct Transition<'a> {
     pub action: ActionIndex,
     /// The reward.
     pub reward: f32,
-    /// Features of the true successor, never those of a following episode, `[feature_count]`.
+    /// The same of the true successor, never of a following episode.
     pub next_features: &'a [f32],
     /// Actions allowed in the successor.
     pub next_mask: ActionMask,
@@ -98,8 +109,22 @@ pub struct Transition<'a> {
 /// Figures of one update under the names that `CleanRL` uses, for instance `losses/policy_loss`.
 pub type UpdateStats = BTreeMap<&'static str, f64>;
 
+/// What several environments show before a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Which environments, ascending.
+    pub envs: &'a [usize],
+    /// Their features, each followed by what is privileged, row-major `[envs, feature_count + privileged_count]`.
+    pub features: &'a [f32],
+    /// What they allow, `[envs]`.
+    pub masks: &'a [ActionMask],
+}
+
 /// A frozen, greedy policy over features.
 pub trait GreedyPolicy {
+    /// Forgets what it remembers of an episode.
+    fn reset(&mut self) {}
+
     /// The best allowed action in the state that `features` describe.
     fn act(&mut self, features: &[f32], mask: ActionMask) -> ActionIndex;
 }
@@ -109,8 +134,8 @@ pub trait Learner {
     /// The greedy policy learnt so far.
     type Policy: GreedyPolicy;
 
-    /// Chooses one exploring action per environment. `features` is row-major `[masks.len(), feature_count]`.
-    fn explore(&mut self, features: &[f32], masks: &[ActionMask], actions: &mut Vec<ActionIndex>);
+    /// Chooses one exploring action per environment.
+    fn explore(&mut self, seen: &Seen<'_>, actions: &mut Vec<ActionIndex>);
 
     /// Keeps one step, in the order in which its action was chosen.
     fn record(&mut self, transition: Transition<'_>);
