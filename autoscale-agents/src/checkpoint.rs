@@ -1,13 +1,21 @@
 //! Weights with what is needed to use them: one safetensors file, its manifest as JSON in the header.
+//!
+//! The layout, for other programs: `policy.hidden.K.weight` is `[inputs, outputs]` (`PyTorch` has it transposed),
+//! `policy.hidden.K.bias` is `[outputs]`, `ReLU` behind each; then perhaps `policy.gru.input` and `policy.gru.hidden`,
+//! whose outputs are the gates reset, update, new; then `policy.output`. Its first outputs are the actions' logits (or
+//! values, of a DQN). What goes in is clamp((x − mean) / √(variance + 0.0001), ±10) of `normalizer.mean` and
+//! `normalizer.variance`.
 
 use crate::actions::ActionSpace;
+use crate::arrays::Arrays;
 use crate::features::{FEATURES_VERSION, feature_names};
 use crate::learned::GreedyActor;
-use crate::net::{Layer, Mlp};
-use crate::normalizer::Normalizer;
+use crate::learner::{Counters, Trainable};
+use crate::net::NetConfig;
+use crate::trainer::Progress;
 use autoscale_core::seed::Seed;
 use autoscale_core::validate::Validate;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::SafeTensors;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write;
@@ -16,7 +24,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 /// Version of the file's layout.
-pub const CHECKPOINT_VERSION: u32 = 1;
+pub const CHECKPOINT_VERSION: u32 = 2;
 
 const MANIFEST_KEY: &str = "autoscale.manifest";
 
@@ -29,6 +37,10 @@ pub struct CheckpointInfo {
     pub interval: Duration,
     /// What the actions mean.
     pub action_space: ActionSpace,
+    /// The networks.
+    pub net: NetConfig,
+    /// Numbers that the critic sees beside the features.
+    pub privileged: usize,
     /// Root of the run's seed tree.
     pub seed: Seed,
     /// Commit of the program.
@@ -42,8 +54,14 @@ pub struct CheckpointInfo {
 pub struct CheckpointManifest {
     /// [`CHECKPOINT_VERSION`].
     pub version: u32,
-    /// The algorithm: `ppo`.
+    /// The algorithm: `ppo`, `a2c` or `dqn`.
     pub algorithm: String,
+    /// The networks.
+    pub net: NetConfig,
+    /// Numbers that the critic sees beside the features.
+    pub privileged: usize,
+    /// Outputs of the policy's network: an action each, and perhaps a value.
+    pub outputs: usize,
     /// Version of the features.
     pub features_version: u32,
     /// Their names, in order.
@@ -62,29 +80,23 @@ pub struct CheckpointManifest {
     pub commit: String,
     /// Completed training episodes.
     pub episodes_done: u64,
-    /// Environment steps learnt from.
-    pub steps_done: u64,
-    /// Updates made.
-    pub updates_done: u64,
-    /// Minibatches skipped for a loss or gradient that was not finite.
-    pub skipped_minibatches: u64,
-    /// Feature rows behind the normaliser.
-    pub observations: f64,
+    /// How far the learner was.
+    pub counters: Counters,
     /// Mean return per hour on validation episodes, once judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_return: Option<f64>,
+    /// Where the episodes were that were under way; absent from a file that is only for acting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
 }
 
-/// A trained network, and with `optimizer` all that training needs to go on.
-#[derive(Clone, Debug)]
+/// A trained network, and with [`Progress`] all that training needs to go on.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// The header.
     pub manifest: CheckpointManifest,
-    pub(crate) actor: Mlp,
-    pub(crate) critic: Mlp,
-    pub(crate) normalizer: Normalizer,
-    /// The optimiser's record; absent from a file that is only for acting.
-    pub(crate) optimizer: Option<Vec<u8>>,
+    /// The numbers.
+    pub arrays: Arrays,
 }
 
 /// A checkpoint cannot be read, written or used.
@@ -120,19 +132,64 @@ pub enum CheckpointError {
         /// The commit that wrote the checkpoint.
         commit: String,
     },
-    /// The optimiser's state is absent or cannot be restored.
-    #[error(
-        "training cannot go on from this checkpoint: {0}; resume from the run's training state, or train again"
-    )]
-    NoTrainingState(String),
+    /// Its numbers are not what a learner needs.
+    #[error("the checkpoint cannot be gone on from: {0}")]
+    Unfit(String),
 }
 
 impl Checkpoint {
-    /// Whether this program's features and actions are those of the checkpoint.
+    /// What acting needs of `learner`.
+    pub fn of(learner: &impl Trainable, info: CheckpointInfo) -> Self {
+        let arrays = learner.weights();
+        let outputs = arrays.get::<f32>("policy.output.bias").map_or(0, <[f32]>::len);
+        let manifest = CheckpointManifest {
+            version: CHECKPOINT_VERSION,
+            algorithm: learner.algorithm().to_owned(),
+            net: info.net,
+            privileged: info.privileged,
+            outputs,
+            features_version: FEATURES_VERSION,
+            feature_names: feature_names().iter().map(|&n| n.to_owned()).collect(),
+            action_table: info.action_space.table(),
+            action_space: info.action_space,
+            interval: info.interval,
+            scenario: info.scenario,
+            seed: info.seed,
+            commit: info.commit,
+            episodes_done: info.episodes_done,
+            counters: learner.counters(),
+            validation_return: None,
+            progress: None,
+        };
+        Self { manifest, arrays }
+    }
+
+    /// The same with all that training needs to go on from here; only where the learner has just learnt.
+    #[must_use]
+    pub fn with_training_state(mut self, learner: &impl Trainable, progress: Progress) -> Self {
+        self.arrays.extend(learner.state());
+        self.manifest.progress = Some(progress);
+        self
+    }
+
+    /// Makes `learner` go on from here, and says where the episodes were.
     ///
     /// # Errors
-    /// Names what differs.
-    pub fn check_compatible(&self) -> Result<(), CheckpointError> {
+    /// When this is only for acting, or of another network or algorithm.
+    pub fn resume(&self, learner: &mut impl Trainable) -> Result<Progress, CheckpointError> {
+        let unfit = CheckpointError::Unfit;
+        let progress = self.manifest.progress.clone();
+        let progress = progress.ok_or_else(|| unfit("it has no training state".to_owned()))?;
+        if self.manifest.algorithm != learner.algorithm() {
+            let (theirs, ours) = (&self.manifest.algorithm, learner.algorithm());
+            return Err(unfit(format!("it is of the algorithm {theirs}, not {ours}")));
+        }
+        learner.load(&self.arrays).map_err(unfit)?;
+        Ok(progress)
+    }
+
+    /// Whether this program's features and actions are those of the checkpoint.
+    fn check_compatible(&self) -> Result<(), CheckpointError> {
         let m = &self.manifest;
         let mismatch = |what, found: String, expected: String| {
             Err(CheckpointError::Mismatch { what, found, expected, commit: m.commit.clone() })
@@ -149,14 +206,24 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// The same without what only training needs.
-    pub fn without_training_state(mut self) -> Self {
-        self.optimizer = None;
-        self
+    /// The policy that it holds.
+    ///
+    /// # Errors
+    /// When its features or actions are not this program's, or its numbers do not fit its manifest.
+    pub fn greedy_actor(&self) -> Result<GreedyActor, CheckpointError> {
+        self.check_compatible()?;
+        self.actor().map_err(CheckpointError::Unfit)
     }
 
-    pub(crate) fn greedy_actor(&self) -> GreedyActor {
-        GreedyActor::new(self.actor.clone(), self.normalizer.clone())
+    fn actor(&self) -> Result<GreedyActor, String> {
+        let m = &self.manifest;
+        let (features, actions) = (m.feature_names.len(), m.action_table.len());
+        if !(actions..=actions + 1).contains(&m.outputs) {
+            return Err(format!("its policy has {} outputs for {actions} actions", m.outputs));
+        }
+        let tower = self.arrays.tower("policy", features, &m.net, m.outputs)?;
+        let normalizer = self.arrays.normalizer("normalizer", features + m.privileged)?;
+        Ok(GreedyActor::new(tower, normalizer.first(features), actions))
     }
 
     /// Writes the checkpoint beside `path` and moves it there, so that `path` is always whole.
@@ -182,6 +249,11 @@ impl Checkpoint {
         })
     }
 
+    fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        let manifest = serde_json::to_string(&self.manifest).map_err(|e| e.to_string())?;
+        self.arrays.to_bytes((MANIFEST_KEY.to_owned(), manifest))
+    }
+
     /// Reads a checkpoint.
     ///
     /// # Errors
@@ -200,94 +272,15 @@ impl Checkpoint {
                 commit: manifest.get("commit").and_then(|c| c.as_str()).unwrap_or("unknown").to_owned(),
             });
         }
-        let manifest = serde_json::from_value(manifest).map_err(|e| damaged(e.to_string()))?;
-        let checkpoint = Self::from_parts(manifest, &bytes).map_err(damaged)?;
+        let manifest: CheckpointManifest =
+            serde_json::from_value(manifest).map_err(|e| damaged(e.to_string()))?;
+        let valid = || manifest.action_space.clone().validate().and(manifest.net.clone().validate());
+        valid().map_err(|e| damaged(e.to_string()))?;
+        let arrays = Arrays::from_bytes(&bytes).map_err(damaged)?;
+        let checkpoint = Self { manifest, arrays };
         checkpoint.check_compatible()?;
+        checkpoint.actor().map_err(damaged)?;
         Ok(checkpoint)
-    }
-
-    /// The file's bytes.
-    fn to_bytes(&self) -> Result<Vec<u8>, String> {
-        let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
-        for (name, mlp) in [("actor", &self.actor), ("critic", &self.critic)] {
-            for (k, layer) in mlp.layers.iter().enumerate() {
-                let bytes = |x: &[f32]| x.iter().flat_map(|v| v.to_le_bytes()).collect();
-                let shape = vec![layer.inputs, layer.outputs];
-                tensors.push((format!("{name}.{k}.weight"), Dtype::F32, shape, bytes(&layer.weight)));
-                tensors.push((
-                    format!("{name}.{k}.bias"),
-                    Dtype::F32,
-                    vec![layer.outputs],
-                    bytes(&layer.bias),
-                ));
-            }
-        }
-        for (name, x) in [("mean", &self.normalizer.mean), ("variance", &self.normalizer.variance)] {
-            let bytes = x.iter().flat_map(|v| v.to_le_bytes()).collect();
-            tensors.push((format!("normalizer.{name}"), Dtype::F64, vec![x.len()], bytes));
-        }
-        if let Some(optimizer) = &self.optimizer {
-            tensors.push(("optimizer".into(), Dtype::U8, vec![optimizer.len()], optimizer.clone()));
-        }
-        let views = tensors
-            .iter()
-            .map(|(name, dtype, shape, bytes)| Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?)))
-            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-            .map_err(|e| e.to_string())?;
-        let manifest = serde_json::to_string(&self.manifest).map_err(|e| e.to_string())?;
-        let header = [(MANIFEST_KEY.to_owned(), manifest)].into();
-        safetensors::serialize(views, Some(header)).map_err(|e| e.to_string())
-    }
-
-    fn from_parts(manifest: CheckpointManifest, bytes: &[u8]) -> Result<Self, String> {
-        manifest.action_space.clone().validate().map_err(|e| e.to_string())?;
-        let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
-        let tensor = |name: &str, dtype| {
-            let view = file.tensor(name).map_err(|e| format!("{name}: {e}"))?;
-            if view.dtype() == dtype { Ok(view) } else { Err(format!("{name} is not {dtype:?}")) }
-        };
-        let mlp = |name: &str, inputs: usize, outputs: usize| {
-            let mut layers: Vec<Layer> = Vec::new();
-            while file.tensor(&format!("{name}.{}.weight", layers.len())).is_ok() {
-                let k = layers.len();
-                let weight = tensor(&format!("{name}.{k}.weight"), Dtype::F32)?;
-                let bias = tensor(&format!("{name}.{k}.bias"), Dtype::F32)?;
-                let expected = layers.last().map_or(inputs, |l| l.outputs);
-                let &[from, to] = weight.shape() else {
-                    return Err(format!("{name}.{k}.weight is no matrix"));
-                };
-                if from != expected || bias.shape() != [to] {
-                    return Err(format!("layer {k} of {name} does not fit its neighbours"));
-                }
-                let (weight, bias) = (floats(weight.data()), floats(bias.data()));
-                layers.push(Layer { inputs: from, outputs: to, weight, bias });
-            }
-            if layers.last().is_none_or(|l| l.outputs != outputs) {
-                return Err(format!("{name} does not have {outputs} outputs"));
-            }
-            Ok(Mlp::new(layers))
-        };
-        let moments = |name: &str| {
-            let data = tensor(name, Dtype::F64)?.data();
-            let values: Vec<f64> = data.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b)).collect();
-            if values.len() == manifest.feature_names.len() {
-                Ok(values)
-            } else {
-                Err(format!("{name} has {} entries", values.len()))
-            }
-        };
-        let features = manifest.feature_names.len();
-        Ok(Self {
-            actor: mlp("actor", features, manifest.action_table.len())?,
-            critic: mlp("critic", features, 1)?,
-            normalizer: Normalizer {
-                count: manifest.observations,
-                mean: moments("normalizer.mean")?,
-                variance: moments("normalizer.variance")?,
-            },
-            optimizer: tensor("optimizer", Dtype::U8).ok().map(|t| t.data().to_vec()),
-            manifest,
-        })
     }
 }
 
@@ -295,8 +288,4 @@ fn read_manifest(bytes: &[u8]) -> Result<serde_json::Value, String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
     let text = header.metadata().as_ref().and_then(|m| m.get(MANIFEST_KEY)).ok_or("it has no manifest")?;
     serde_json::from_str(text).map_err(|e| e.to_string())
-}
-
-fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
 }

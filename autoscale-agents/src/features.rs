@@ -210,7 +210,7 @@ fn mean_rate(window: &[Measurement]) -> f64 {
     window.iter().map(|m| rate(Some(m))).sum::<f64>() / window.len().max(1) as f64
 }
 
-fn log_ratio(a: f64, b: f64) -> f64 {
+pub(crate) fn log_ratio(a: f64, b: f64) -> f64 {
     (a.max(RATE_FLOOR) / b.max(RATE_FLOOR)).ln()
 }
 

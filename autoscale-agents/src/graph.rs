@@ -249,8 +249,7 @@ mod tests {
         let loss = |net: &ActorCritic| {
             let graph = ActorCriticGraph::of(net, &device);
             let rows = Tensor::from_data([[0.3, -0.4, 0.9], [1.0, 0.2, -0.7]], &device);
-            let sequence =
-                Sequence { chunks: 1, length: 2, states: vec![0.1; 6], keeps: vec![1.0; 2] };
+            let sequence = Sequence { chunks: 1, length: 2, states: vec![0.1; 6], keeps: vec![1.0; 2] };
             let (logits, values) = graph.forward(rows, Some(&sequence));
             let loss = logits.square().sum() + (values - 1.0).square().sum();
             (scalar(loss.clone().detach()), graph.gradient(&loss))
@@ -268,8 +267,11 @@ mod tests {
                 let (up, down) = (moved(1e-2), moved(-2e-2));
                 moved(1e-2);
                 let slope = (up - down) / 2e-2;
-                assert!((slope - f64::from(gradient[first + n])).abs() < 2e-3 + 0.02 * slope.abs(),
-                    "tensor {k}, number {n}: {slope} and {}", gradient[first + n]);
+                assert!(
+                    (slope - f64::from(gradient[first + n])).abs() < 2e-3 + 0.02 * slope.abs(),
+                    "tensor {k}, number {n}: {slope} and {}",
+                    gradient[first + n]
+                );
             }
             first += length;
         }

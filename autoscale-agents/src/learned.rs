@@ -1,36 +1,49 @@
 //! A trained network as a policy like any other.
 
-use crate::actions::ActionSpace;
+use crate::actions::{ActionSpace, Choice};
 use crate::categorical::argmax;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::features::FeatureEncoder;
-use crate::net::Mlp;
+use crate::net::Tower;
 use crate::normalizer::Normalizer;
 use autoscale_core::agent::{ActionIndex, ActionMask, GreedyPolicy};
 use autoscale_core::policy::{Cadence, Decision, Observation, Policy, Reason};
 use autoscale_core::seed::Seed;
 use std::time::Duration;
 
-/// The likeliest action of an actor over normalised features. Acting allocates nothing.
+/// The best allowed action of a network over normalised features: the likeliest, or the most valuable. Acting allocates
+/// nothing.
 #[derive(Clone, Debug)]
 pub struct GreedyActor {
-    actor: Mlp,
+    tower: Tower,
     normalizer: Normalizer,
+    actions: usize,
+    state: Vec<f32>,
     scratch: Vec<f32>,
 }
 
 impl GreedyActor {
-    /// An actor that sees features through `normalizer`.
-    pub fn new(actor: Mlp, normalizer: Normalizer) -> Self {
-        let scratch = vec![0.0; normalizer.mean.len()];
-        Self { actor, normalizer, scratch }
+    /// The first `actions` outputs of `tower` stand for actions.
+    pub(crate) fn new(tower: Tower, normalizer: Normalizer, actions: usize) -> Self {
+        let state = vec![0.0; tower.state_width()];
+        Self { tower, normalizer, actions, state, scratch: Vec::new() }
+    }
+
+    /// What the network says of each action, `[actions]`: logits or, of a DQN, values up to a common number.
+    pub fn preferences(&mut self, features: &[f32]) -> &[f32] {
+        self.scratch.clear();
+        self.normalizer.append(features, &mut self.scratch);
+        &self.tower.forward(&self.scratch, &mut self.state)[..self.actions]
     }
 }
 
 impl GreedyPolicy for GreedyActor {
+    fn reset(&mut self) {
+        self.state.fill(0.0);
+    }
+
     fn act(&mut self, features: &[f32], mask: ActionMask) -> ActionIndex {
-        self.normalizer.apply(features, &mut self.scratch);
-        argmax(self.actor.forward(&self.scratch), mask)
+        argmax(self.preferences(features), mask)
     }
 }
 
@@ -49,9 +62,8 @@ impl LearnedPolicy {
     /// # Errors
     /// When the checkpoint's features or actions are not this program's.
     pub fn new(checkpoint: &Checkpoint, base: Box<dyn Policy + Send>) -> Result<Self, CheckpointError> {
-        checkpoint.check_compatible()?;
         Ok(Self {
-            actor: checkpoint.greedy_actor(),
+            actor: checkpoint.greedy_actor()?,
             base,
             space: checkpoint.manifest.action_space.clone(),
             interval: checkpoint.manifest.interval,
@@ -68,14 +80,16 @@ impl Policy for LearnedPolicy {
     fn reset(&mut self, seed: Seed) {
         // As in training: the base policy's stream is this policy's own.
         self.base.reset(seed);
+        self.actor.reset();
     }
 
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
         let answer = self.base.decide(observation).target;
-        let current = observation.workload.spec;
-        let mask = self.space.mask(current, answer, observation.limits);
+        let choice = Choice::new(&self.space, observation, answer);
+        let mask = self.space.mask(choice, observation.limits);
         let action = self.actor.act(self.encoder.encode(observation, answer), mask);
-        let target = self.space.target(action, current, answer);
-        Decision { target, reason: Reason { raw: Some(answer.or(current)), ..Reason::rule("learned") } }
+        let target = self.space.target(action, choice);
+        let raw = Some(answer.or(observation.workload.spec));
+        Decision { target, reason: Reason { raw, ..Reason::rule("learned") } }
     }
 }

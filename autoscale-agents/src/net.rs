@@ -139,7 +139,8 @@ impl Gru {
         self.hidden.forward(state, from_state);
         let width = self.width();
         for (k, h) in state.iter_mut().enumerate() {
-            let (x, s) = (|gate: usize| from_input[gate * width + k], |gate: usize| from_state[gate * width + k]);
+            let (x, s) =
+                (|gate: usize| from_input[gate * width + k], |gate: usize| from_state[gate * width + k]);
             let reset = sigmoid(x(0) + s(0));
             let update = sigmoid(x(1) + s(1));
             let new = (x(2) + reset * s(2)).tanh();
@@ -224,9 +225,10 @@ impl Tower {
     /// All layers with their names, in the order of their parameters.
     pub(crate) fn layers(&self) -> Vec<(String, &Dense)> {
         let hidden = self.hidden.iter().enumerate().map(|(k, layer)| (format!("hidden.{k}"), layer));
-        let gru = self.gru.iter().flat_map(|gru| {
-            [("gru.input".to_owned(), &gru.input), ("gru.hidden".to_owned(), &gru.hidden)]
-        });
+        let gru = self
+            .gru
+            .iter()
+            .flat_map(|gru| [("gru.input".to_owned(), &gru.input), ("gru.hidden".to_owned(), &gru.hidden)]);
         hidden.chain(gru).chain([("output".to_owned(), &self.output)]).collect()
     }
 

@@ -1,11 +1,13 @@
 //! The one training loop.
 
-use autoscale_core::agent::{ActionMask, Learner, Task, TaskStep, Transition, UpdateStats};
+use autoscale_core::agent::{
+    ActionIndex, ActionMask, Learner, Seen, Task, TaskStep, Transition, UpdateStats,
+};
 use autoscale_core::environment::{EpisodeEnd, EpisodeOver};
 use autoscale_core::seed::Seed;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 /// A completed training episode.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,6 +33,60 @@ pub enum Stop {
     Now,
 }
 
+/// An episode that was begun: what was done in it is enough to get there again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// In which environment.
+    pub env: usize,
+    /// Its ordinal.
+    pub episode: u64,
+    /// The actions so far.
+    pub actions: Vec<u16>,
+}
+
+/// How far training is. A run that is begun with this goes on as if it had never stopped, as long as its learner does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The next episode to begin.
+    pub next: u64,
+    /// Train up to here, not included.
+    pub until: u64,
+    /// The next episode to report.
+    pub report: u64,
+    /// Environment steps taken.
+    pub steps: u64,
+    /// Updates made.
+    pub updates: u64,
+    /// Episodes under way.
+    pub active: Vec<Begun>,
+    /// Episodes that ended before one with a lower ordinal.
+    pub waiting: Vec<Begun>,
+}
+
+impl Progress {
+    /// So many episodes, from the first on.
+    pub const fn fresh(episodes: u64) -> Self {
+        Self {
+            next: 0,
+            until: episodes,
+            report: 0,
+            steps: 0,
+            updates: 0,
+            active: Vec::new(),
+            waiting: Vec::new(),
+        }
+    }
+}
+
+/// Whether environments are stepped side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stepping {
+    /// On all threads, which pays where a step takes much longer than waking a thread. Results are the same.
+    Parallel,
+    /// One after the other.
+    Sequential,
+}
+
 /// Looks on while training runs.
 pub trait TrainObserver<T, L: Learner> {
     /// What is taken out of a task the moment its episode ends.
@@ -42,8 +98,14 @@ pub trait TrainObserver<T, L: Learner> {
     /// An episode was completed; called in the order of their ordinals.
     fn episode(&mut self, summary: &EpisodeSummary, detail: Self::Detail);
 
-    /// The learner learnt, after `steps` environment steps in all. Here a snapshot can be judged or saved.
-    fn update(&mut self, stats: &UpdateStats, steps: u64, learner: &L);
+    /// The learner learnt. Here a snapshot can be judged, or all saved: `progress` says how far training is.
+    fn update(
+        &mut self,
+        stats: &UpdateStats,
+        steps: u64,
+        learner: &L,
+        progress: &mut dyn FnMut() -> Progress,
+    );
 
     /// Asked before every step.
     fn should_stop(&self) -> Stop {
@@ -56,14 +118,14 @@ impl<T, L: Learner> TrainObserver<T, L> for () {
     type Detail = ();
     fn detail(&mut self, _: &T) {}
     fn episode(&mut self, _: &EpisodeSummary, (): ()) {}
-    fn update(&mut self, _: &UpdateStats, _: u64, _: &L) {}
+    fn update(&mut self, _: &UpdateStats, _: u64, _: &L, _: &mut dyn FnMut() -> Progress) {}
 }
 
 /// What training came to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrainReport {
-    /// The completed episodes, in order.
-    pub episodes: Vec<EpisodeSummary>,
+    /// Completed episodes, those before a resumption included.
+    pub episodes: u64,
     /// Environment steps taken.
     pub steps: u64,
     /// Updates made.
@@ -77,104 +139,181 @@ struct Slot<T> {
     env: usize,
     task: T,
     episode: u64,
-    steps: u64,
     return_: f64,
-    /// What the task showed before the step.
+    actions: Vec<u16>,
+    /// Nothing is left to do here.
+    rests: bool,
+    /// What the task showed before the step, what is privileged included.
     features: Vec<f32>,
     mask: ActionMask,
 }
 
 impl<T: Task> Slot<T> {
+    fn new(env: usize, task: T) -> Self {
+        let mask = ActionMask::all(task.action_count());
+        let (actions, features) = (Vec::new(), Vec::new());
+        Self { env, task, episode: 0, return_: 0.0, actions, rests: true, features, mask }
+    }
+
     fn start(&mut self, episode: u64, seed: Seed) {
         self.task.reset(seed);
-        (self.episode, self.steps, self.return_) = (episode, 0, 0.0);
+        (self.episode, self.return_, self.rests) = (episode, 0.0, false);
+        self.actions.clear();
         self.look();
     }
 
     fn look(&mut self) {
-        self.features.clear();
-        self.features.extend_from_slice(self.task.features());
+        show(&self.task, &mut self.features);
         self.mask = self.task.valid_actions();
+    }
+
+    /// Takes these actions from the start of the episode on.
+    fn replay(&mut self, begun: &Begun, seed: Seed) -> Result<Option<EpisodeEnd>, EpisodeOver> {
+        self.start(begun.episode, seed);
+        let mut end = None;
+        for &action in &begun.actions {
+            let step = self.task.step(ActionIndex(action))?;
+            self.return_ += f64::from(step.reward);
+            end = step.end;
+        }
+        self.actions.clone_from(&begun.actions);
+        self.look();
+        Ok(end)
+    }
+
+    fn begun(&self) -> Begun {
+        Begun { env: self.env, episode: self.episode, actions: self.actions.clone() }
+    }
+
+    fn summary(&self, seed: Seed, end: EpisodeEnd) -> EpisodeSummary {
+        let (steps, return_) = (self.actions.len() as u64, self.return_);
+        EpisodeSummary { episode: self.episode, seed, steps, return_, end }
     }
 }
 
-/// Trains `learner` on exactly the episodes `episodes`, the k-th on the seed `seeds(k)`. An environment that
-/// finishes takes the next episode not yet begun; when there is none, it rests. Environments step in
-/// parallel; the result does not depend on the number of threads. What is left at the end is learnt from.
+/// What a learner sees of a task.
+fn show(task: &impl Task, features: &mut Vec<f32>) {
+    features.clear();
+    features.extend_from_slice(task.features());
+    features.extend_from_slice(task.privileged());
+}
+
+/// Trains `learner` on the episodes that are left of `progress`, the k-th on the seed `seeds(k)`. An environment that
+/// finishes takes the next episode not yet begun; when there is none, it rests. The result does not depend on the number
+/// of threads. What is left at the end is learnt from.
 ///
 /// # Errors
 /// When a task refuses a step without having said that its episode is over.
 pub fn train<T: Task + Send, L: Learner, O: TrainObserver<T, L>>(
     learner: &mut L,
     tasks: Vec<T>,
-    seeds: impl Fn(u64) -> Seed,
-    mut episodes: Range<u64>,
+    seeds: impl Fn(u64) -> Seed + Sync,
+    progress: Progress,
+    stepping: Stepping,
     observer: &mut O,
 ) -> Result<TrainReport, EpisodeOver> {
-    let mut report = TrainReport { episodes: Vec::new(), steps: 0, updates: 0, stopped: false };
-    let mut next_report = episodes.start;
+    let Progress { mut next, until, mut report, mut steps, mut updates, active, waiting: ended } = progress;
+    let mut slots: Vec<Slot<T>> =
+        tasks.into_iter().enumerate().map(|(env, task)| Slot::new(env, task)).collect();
+    // Episodes that ended out of order are lived through once more, in an environment that is not used yet.
     let mut waiting = BTreeMap::new();
-    let mut active: Vec<Slot<T>> = Vec::new();
-    for (env, task) in tasks.into_iter().enumerate() {
-        let Some(episode) = episodes.next() else { break };
-        let mask = ActionMask::all(task.action_count());
-        let mut slot = Slot { env, task, episode, steps: 0, return_: 0.0, features: Vec::new(), mask };
-        slot.start(episode, seeds(episode));
-        active.push(slot);
-    }
-    let (mut features, mut masks, mut actions) = (Vec::new(), Vec::new(), Vec::new());
-    while !active.is_empty() {
-        if observer.should_stop() == Stop::Now {
-            report.stopped = true;
-            return Ok(report);
+    if let Some(slot) = slots.first_mut() {
+        for begun in ended {
+            let seed = seeds(begun.episode);
+            if let Some(end) = slot.replay(&begun, seed)? {
+                let known = (slot.summary(seed, end), observer.detail(&slot.task), begun);
+                waiting.insert(known.2.episode, known);
+            }
+            slot.rests = true;
         }
+    }
+    let mut under_way: BTreeMap<usize, Begun> = active.into_iter().map(|begun| (begun.env, begun)).collect();
+    for slot in &mut slots {
+        if let Some(begun) = under_way.remove(&slot.env) {
+            slot.replay(&begun, seeds(begun.episode))?;
+        } else if steps == 0 && next < until {
+            slot.start(next, seeds(next));
+            next += 1;
+        }
+    }
+    slots.retain(|slot| !slot.rests);
+
+    let (mut envs, mut features, mut masks, mut actions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut stepped: Vec<Result<TaskStep, EpisodeOver>> = Vec::new();
+    let mut successor = Vec::new();
+    while !slots.is_empty() {
+        if observer.should_stop() == Stop::Now {
+            return Ok(TrainReport { episodes: report, steps, updates, stopped: true });
+        }
+        envs.clear();
         features.clear();
         masks.clear();
-        for slot in &active {
+        for slot in &slots {
+            envs.push(slot.env);
             features.extend_from_slice(&slot.features);
             masks.push(slot.mask);
         }
-        learner.explore(&features, &masks, &mut actions);
-        let stepped: Vec<Result<TaskStep, EpisodeOver>> =
-            active.par_iter_mut().zip(&actions).map(|(slot, &action)| slot.task.step(action)).collect();
-        for ((slot, step), &action) in active.iter_mut().zip(stepped).zip(&actions) {
+        learner.explore(&Seen { envs: &envs, features: &features, masks: &masks }, &mut actions);
+        match stepping {
+            Stepping::Parallel => {
+                let side_by_side = slots.par_iter_mut().zip(&actions);
+                side_by_side.map(|(slot, &action)| slot.task.step(action)).collect_into_vec(&mut stepped);
+            }
+            Stepping::Sequential => {
+                stepped.clear();
+                stepped.extend(slots.iter_mut().zip(&actions).map(|(slot, &action)| slot.task.step(action)));
+            }
+        }
+        for ((slot, step), &action) in slots.iter_mut().zip(stepped.drain(..)).zip(&actions) {
             let TaskStep { reward, end } = step?;
+            show(&slot.task, &mut successor);
+            let next_mask = slot.task.valid_actions();
             learner.record(Transition {
                 env: slot.env,
                 features: &slot.features,
                 mask: slot.mask,
                 action,
                 reward,
-                next_features: slot.task.features(),
-                next_mask: slot.task.valid_actions(),
+                next_features: &successor,
+                next_mask,
                 end,
             });
-            slot.steps += 1;
+            steps += 1;
             slot.return_ += f64::from(reward);
-            slot.look();
-            report.steps += 1;
+            slot.actions.push(action.0);
+            std::mem::swap(&mut slot.features, &mut successor);
+            slot.mask = next_mask;
             if let Some(end) = end {
-                let (episode, steps, return_) = (slot.episode, slot.steps, slot.return_);
-                let summary = EpisodeSummary { episode, seed: seeds(episode), steps, return_, end };
-                waiting.insert(episode, (summary, observer.detail(&slot.task)));
-                // A slot without a next episode is told by its step count and leaves below.
-                match episodes.next() {
-                    Some(next) => slot.start(next, seeds(next)),
-                    None => slot.steps = u64::MAX,
+                let (seed, begun) = (seeds(slot.episode), slot.begun());
+                let known = (slot.summary(seed, end), observer.detail(&slot.task), begun);
+                waiting.insert(slot.episode, known);
+                if next < until {
+                    slot.start(next, seeds(next));
+                    next += 1;
+                } else {
+                    slot.rests = true;
                 }
             }
         }
-        active.retain(|slot| slot.steps != u64::MAX);
-        while let Some((summary, detail)) = waiting.remove(&next_report) {
+        slots.retain(|slot| !slot.rests);
+        while let Some((summary, detail, _)) = waiting.remove(&report) {
             observer.episode(&summary, detail);
-            report.episodes.push(summary);
-            next_report += 1;
+            report += 1;
         }
-        let stats = if active.is_empty() { learner.finish() } else { learner.update() };
+        let stats = if slots.is_empty() { learner.finish() } else { learner.update() };
         if let Some(stats) = stats {
-            report.updates += 1;
-            observer.update(&stats, report.steps, learner);
+            updates += 1;
+            let mut progress = || Progress {
+                next,
+                until,
+                report,
+                steps,
+                updates,
+                active: slots.iter().map(Slot::begun).collect(),
+                waiting: waiting.values().map(|(_, _, begun)| begun.clone()).collect(),
+            };
+            observer.update(&stats, steps, learner, &mut progress);
         }
     }
-    Ok(report)
+    Ok(TrainReport { episodes: report, steps, updates, stopped: false })
 }

@@ -5,7 +5,10 @@ use crate::policy::{Cadence, Decision, Observation};
 use crate::record::EpisodeRecord;
 use crate::reward::RewardTerms;
 use crate::seed::Seed;
+use crate::units::RequestRate;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use std::time::Duration;
 use thiserror::Error;
 
 /// How an episode ended. The two are never merged: only `Terminated` zeroes a bootstrap.
@@ -50,4 +53,10 @@ pub trait Environment {
 
     /// What truly happened so far, complete once the episode has ended.
     fn record(&self) -> &EpisodeRecord;
+}
+
+/// An environment that knows what is to come, for critics that may see it while they learn. No policy may.
+pub trait Foresight {
+    /// Mean load offered in this part of the time ahead; of a part beyond the episode's end, the last that is known.
+    fn upcoming(&self, ahead: Range<Duration>) -> RequestRate;
 }

@@ -48,6 +48,32 @@ pub fn ratio_rule(ratio: f64, pods: u32) -> Replicas {
 /// Serving pods without a sample are taken to work as hard as those with one, so the answer follows the load and not
 /// the number of samples.
 pub fn reactive(observation: &Observation<'_>, target: Utilization) -> Option<Replicas> {
+    measured_use(observation).map(|measured| measured.pods(target))
+}
+
+/// CPU use of serving pods.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MeasuredUse {
+    /// As a share of the requests, over the pods with a usable sample.
+    utilization: f64,
+    /// Pods that serve, with a sample or without.
+    serving: u32,
+}
+
+impl MeasuredUse {
+    /// So many serving pods that are this busy.
+    pub fn new(utilization: Utilization, serving: u32) -> Self {
+        Self { utilization: utilization.fraction(), serving }
+    }
+
+    /// As many pods as would bring the use to `target`.
+    pub fn pods(self, target: Utilization) -> Replicas {
+        ratio_rule(self.utilization / target.fraction(), self.serving)
+    }
+}
+
+/// What the ratio rule needs to know; `None` without a usable sample.
+pub fn measured_use(observation: &Observation<'_>) -> Option<MeasuredUse> {
     let (mut serving, mut used, mut requested) = (0, 0, 0);
     for pod in observation.pods.iter().filter(|pod| pod.is_serving()) {
         serving += 1;
@@ -60,7 +86,7 @@ pub fn reactive(observation: &Observation<'_>, target: Utilization) -> Option<Re
             requested += request.get();
         }
     }
-    (requested > 0).then(|| ratio_rule(used as f64 / requested as f64 / target.fraction(), serving))
+    (requested > 0).then(|| MeasuredUse { utilization: used as f64 / requested as f64, serving })
 }
 
 #[cfg(test)]

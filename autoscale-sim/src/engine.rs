@@ -3,11 +3,13 @@
 use crate::fluid::FluidWorld;
 use crate::scenario::{Engine, Scenario};
 use crate::world::World;
-use autoscale_core::environment::{Environment, EpisodeOver, Outcome};
+use autoscale_core::environment::{Environment, EpisodeOver, Foresight, Outcome};
 use autoscale_core::policy::{Cadence, Decision, Observation};
 use autoscale_core::record::EpisodeRecord;
 use autoscale_core::seed::Seed;
+use autoscale_core::units::RequestRate;
 use autoscale_core::validate::ConfigError;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +32,15 @@ impl Simulator {
             Engine::Request => Self::Request(Box::new(World::new(scenario, length))),
             Engine::Fluid => Self::Fluid(Box::new(FluidWorld::new(scenario, length)?)),
         })
+    }
+}
+
+impl Foresight for Simulator {
+    fn upcoming(&self, ahead: Range<Duration>) -> RequestRate {
+        match self {
+            Self::Request(world) => world.upcoming(ahead),
+            Self::Fluid(world) => world.upcoming(ahead),
+        }
     }
 }
 

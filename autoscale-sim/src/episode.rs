@@ -21,6 +21,7 @@ use autoscale_core::sample::{
 use autoscale_core::seed::Seed;
 use autoscale_core::units::{Milli, Replicas, RequestRate, TimeOfWeek, Timestamp};
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -302,6 +303,16 @@ impl Episode {
             mean_pods: truth.pod_seconds / length,
             mean_ready: truth.ready_seconds / length,
         });
+    }
+
+    /// Mean offered load over this part of the time ahead.
+    pub(crate) fn upcoming(&self, ahead: &Range<Duration>) -> RequestRate {
+        let last = self.rates.len().saturating_sub(1);
+        let at = |ahead: Duration| (self.clock as usize + ahead.as_secs() as usize).min(last);
+        let (from, to) = (at(ahead.start), at(ahead.end));
+        let part = &self.rates[from..to.max(from + 1).min(self.rates.len())];
+        let mean = part.iter().sum::<f64>() / part.len().max(1) as f64;
+        RequestRate::new(mean).unwrap_or_default()
     }
 
     /// What a policy may see, with so many pods that are not on their way out.

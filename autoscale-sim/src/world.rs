@@ -17,11 +17,13 @@ use crate::pod::{Leaving, Phase, Pod};
 use crate::probe::{Gauges, MetricsServer, Prometheus};
 use crate::request::{Attempt, Fate, Request};
 use crate::scenario::Scenario;
-use autoscale_core::environment::{Environment, EpisodeOver, Outcome};
+use autoscale_core::environment::{Environment, EpisodeOver, Foresight, Outcome};
 use autoscale_core::policy::{Cadence, Decision, Observation};
 use autoscale_core::record::EpisodeRecord;
 use autoscale_core::sample::ReadyStatus;
 use autoscale_core::seed::{Seed, Stream};
+use autoscale_core::units::RequestRate;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -308,6 +310,12 @@ impl World {
             self.second();
         }
         self.show_pods();
+    }
+}
+
+impl Foresight for World {
+    fn upcoming(&self, ahead: Range<Duration>) -> RequestRate {
+        self.episode.upcoming(&ahead)
     }
 }
 

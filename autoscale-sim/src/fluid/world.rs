@@ -8,13 +8,14 @@ use super::station::FluidStation;
 use crate::episode::{Episode, Truth, mib};
 use crate::probe::MetricsServer;
 use crate::scenario::{Engine, Scenario};
-use autoscale_core::environment::{Environment, EpisodeOver, Outcome};
+use autoscale_core::environment::{Environment, EpisodeOver, Foresight, Outcome};
 use autoscale_core::histogram::LogHistogram;
 use autoscale_core::policy::{Cadence, Decision, Observation};
 use autoscale_core::record::{EpisodeRecord, RequestCounts};
 use autoscale_core::seed::Seed;
 use autoscale_core::units::{Replicas, RequestRate};
 use autoscale_core::validate::ConfigError;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -235,6 +236,12 @@ impl FluidWorld {
             self.model = Arc::new(model);
             (self.step, self.interval) = (FluidFlow::new(&self.model), FluidFlow::new(&self.model));
         }
+    }
+}
+
+impl Foresight for FluidWorld {
+    fn upcoming(&self, ahead: Range<Duration>) -> RequestRate {
+        self.episode.upcoming(&ahead)
     }
 }
 
