@@ -4,12 +4,14 @@
 
 use autoscale_agents::actions::ActionSpace;
 use autoscale_agents::backend::Backend;
-use autoscale_agents::checkpoint::CheckpointInfo;
+use autoscale_agents::checkpoint::{Checkpoint, CheckpointInfo};
 use autoscale_agents::encoded::EncodedTask;
 use autoscale_agents::features::feature_names;
 use autoscale_agents::learned::LearnedPolicy;
-use autoscale_agents::ppo::{Ppo, PpoConfig, PpoShape};
-use autoscale_agents::trainer::train;
+use autoscale_agents::learner::Setup;
+use autoscale_agents::net::NetConfig;
+use autoscale_agents::ppo::{Ppo, PpoConfig};
+use autoscale_agents::trainer::{Progress, Stepping, train};
 use autoscale_core::environment::Environment;
 use autoscale_core::policy::{Cadence, Decision, Policy, Reason};
 use autoscale_core::seed::Seed;
@@ -104,18 +106,20 @@ fn learned() -> LearnedPolicy {
         scenario: "constant".to_owned(),
         interval: INTERVAL,
         action_space: ActionSpace::residual(),
+        net: NetConfig::default(),
+        privileged: 0,
         seed: Seed::root(1),
         commit: String::new(),
         episodes_done: 0,
     };
-    let checkpoint = learner(1).checkpoint(info).expect("a fresh learner has all its state");
+    let checkpoint = Checkpoint::of(&learner(1), info);
     LearnedPolicy::new(&checkpoint, Box::new(hpa())).expect("written by this program")
 }
 
 fn learner(total_steps: u64) -> Ppo {
     let initial_logits = ActionSpace::residual().initial_logits();
-    let shape = PpoShape { features: feature_names().len(), initial_logits, total_steps };
-    Ppo::new(PpoConfig::default(), shape, Seed::root(1), Backend::Flex).expect("flex is always there")
+    let setup = Setup { features: feature_names().len(), privileged: 0, initial_logits, total_steps };
+    Ppo::new(PpoConfig::default(), setup, Seed::root(1), Backend::Flex).expect("flex is always there")
 }
 
 fn learning(c: &mut Criterion) {
@@ -133,7 +137,9 @@ fn learning(c: &mut Criterion) {
             };
             let tasks = (0..PpoConfig::default().num_envs).map(|_| task()).collect();
             let mut learner = learner(steps);
-            train(&mut learner, tasks, Seed::root, 0..episodes, &mut ()).expect("episodes end by themselves")
+            let progress = Progress::fresh(episodes);
+            train(&mut learner, tasks, Seed::root, progress, Stepping::Parallel, &mut ())
+                .expect("episodes end by themselves")
         });
     });
     group.finish();

@@ -1,10 +1,19 @@
 //! Weights with what is needed to use them: one safetensors file, its manifest as JSON in the header.
 //!
-//! The layout, for other programs: `policy.hidden.K.weight` is `[inputs, outputs]` (`PyTorch` has it transposed),
-//! `policy.hidden.K.bias` is `[outputs]`, `ReLU` behind each; then perhaps `policy.gru.input` and `policy.gru.hidden`,
-//! whose outputs are the gates reset, update, new; then `policy.output`. Its first outputs are the actions' logits (or
-//! values, of a DQN). What goes in is clamp((x − mean) / √(variance + 0.0001), ±10) of `normalizer.mean` and
-//! `normalizer.variance`.
+//! The layout, for other programs; `experiments/pytorch` reads it:
+//!
+//! * The header's key `autoscale.manifest` is a [`CheckpointManifest`] as JSON. Actions are the lines of its
+//!   `action_table`, features its `feature_names`.
+//! * What goes in is clamp((x − mean) / √(variance + 0.0001), ±10) of the first numbers of `normalizer.mean` and
+//!   `normalizer.variance`, which have what the critic sees behind the features; if `normalizer.count` is 0, x itself.
+//! * `policy.hidden.K.weight` is `[inputs, outputs]`, `PyTorch`'s transposed, and `policy.hidden.K.bias` is `[outputs]`.
+//!   Behind these layers, and only these, is a `ReLU`.
+//! * If the manifest's `net` has a `gru`, then comes `torch.nn.GRUCell` with `policy.gru.input` for its input and
+//!   `policy.gru.hidden` for its state, which is zero when an episode begins.
+//! * `policy.output` gives a logit an action or, of a DQN, a value an action up to a common number. One output more is the
+//!   state's value.
+//! * `value.*` is the critic where it is apart: the same layers, over all that is normalised, with one output.
+//! * `training.*`, in a file that training can go on from, is nobody else's business.
 
 use crate::actions::ActionSpace;
 use crate::arrays::Arrays;

@@ -366,7 +366,7 @@ impl Dqn {
             self.counters.skipped += 1;
         }
         (self.scratch.indices, self.scratch.weights) = (indices, weights);
-        if self.counters.updates % self.config.target_network_frequency == 0 {
+        if self.counters.updates.is_multiple_of(self.config.target_network_frequency) {
             self.move_target();
         }
     }

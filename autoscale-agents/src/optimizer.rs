@@ -29,7 +29,7 @@ pub enum OptimizerConfig {
 impl OptimizerConfig {
     /// Adam with the ε that PPO's reference implementation has.
     pub const ADAM: Self = Self::Adam { beta_1: 0.9, beta_2: 0.999, eps: 1e-5 };
-    /// RMSProp with the constants of the A3C paper.
+    /// `RMSProp` with the constants of the A3C paper.
     pub const RMS_PROP: Self = Self::RmsProp { alpha: 0.99, eps: 1e-5 };
 
     pub(crate) fn check(self) -> Result<(), ConfigError> {
@@ -53,7 +53,7 @@ impl OptimizerConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Optimizer {
     config: OptimizerConfig,
-    /// Means of the gradients; unused by RMSProp.
+    /// Means of the gradients; unused by `RMSProp`.
     pub(crate) first: Vec<f32>,
     /// Means of their squares.
     pub(crate) second: Vec<f32>,
@@ -112,7 +112,9 @@ pub fn clip_global_norm(gradient: &mut [f32], limit: f64) -> f64 {
     let norm = norm.sum::<f64>().sqrt();
     if norm.is_finite() && norm > limit {
         let scale = (limit / norm) as f32;
-        gradient.iter_mut().for_each(|g| *g *= scale);
+        for g in gradient {
+            *g *= scale;
+        }
     }
     norm
 }

@@ -50,8 +50,7 @@ pub struct PpoConfig {
     pub vf_coef: f64,
     /// Largest global gradient norm.
     pub max_grad_norm: f64,
-    /// Stop an update's passes once the policy moved this far; never when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Stop an update's passes once the policy moved this far; never when null.
     pub target_kl: Option<f64>,
     /// What is done to what comes in.
     pub treatment: Treatment,

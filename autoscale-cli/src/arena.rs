@@ -5,7 +5,7 @@ use crate::args::OutputArgs;
 use crate::plot;
 use crate::progress;
 use crate::run_folder::{COMPARISON, write_whole};
-use crate::settings::Settings;
+use crate::settings::{Base, Settings};
 use anyhow::Result;
 use autoscale_agents::checkpoint::Checkpoint;
 use autoscale_agents::learned::LearnedPolicy;
@@ -52,23 +52,24 @@ pub(crate) fn run(
     let interval = scenario.control_interval();
     let seeds: Vec<Seed> = (0..episodes).map(|k| root.episode(Branch::Test, k)).collect();
     let learned = |_| learned(checkpoint, settings).expect("made once above");
-    let tuned = Hpa::new(settings.base.clone())?;
+    let tuned = Hpa::new(settings.tuned_hpa.clone())?;
     let contenders = [
         Contender::new("hpa", |_| hpa.clone()),
         Contender::new("hpa-tuned", |_| tuned.clone()),
         Contender::new(format!("constant-{constant}"), move |_| Fixed::new(constant, interval)),
-        Contender::new(settings.algorithm.clone(), learned),
+        Contender::new(settings.algorithm.name(), learned),
     ];
     let bar = progress::bar(episodes * contenders.len() as u64, "compare", output);
     let world = || World::new(Arc::clone(&scenario), scenario.evaluation_episode());
     let records = run_suite(&contenders, world, &seeds, || bar.inc(1));
     bar.finish_and_clear();
     let (window, target) = (
-        settings.base.behavior.scale_down.stabilization_window_seconds,
-        settings.base.target_utilization_percent,
+        settings.tuned_hpa.behavior.scale_down.stabilization_window_seconds,
+        settings.tuned_hpa.target_utilization_percent,
     );
+    let role = if settings.base == Base::TunedHpa { ", which the model was trained over," } else { "" };
     let found = format!(
-        "hpa-tuned (target {target} %, down-scale window {window} s), which the model was trained over, and the best constant count"
+        "hpa-tuned (target {target} %, down-scale window {window} s){role} and the best constant count"
     );
     Ok(Comparison { scenario, records, found })
 }

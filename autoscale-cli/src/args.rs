@@ -2,6 +2,7 @@
 
 pub(crate) mod trace;
 
+use crate::algorithm::Algorithm;
 use crate::policy_spec::PolicySpec;
 use crate::rule::RuleKind;
 use autoscale_sim::scenario::Engine;
@@ -72,17 +73,46 @@ pub(crate) struct OutputArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Algorithm {
-    /// Proximal policy optimisation (Schulman et al. 2017).
-    Ppo,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Space {
     /// Hold, or the base rule's answer times a factor.
     Residual,
     /// Add or remove up to four pods.
     Delta,
+    /// Hold, or one of ten targets that the ratio rule on measured CPU use works to.
+    Target,
+    /// One of up to 24 counts between the scenario's limits.
+    Absolute,
+}
+
+/// What a residual action multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BaseRule {
+    /// The HPA whose down-scale window and target do best on training episodes.
+    TunedHpa,
+    /// The HPA as it comes.
+    Hpa,
+    /// The forecasting rule as it comes.
+    Predictive,
+    /// The ratio rule without memory, at 70 %.
+    Ratio,
+}
+
+/// What the critic sees while it learns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Critic {
+    /// What the policy sees.
+    Blind,
+    /// The load of the next five minutes of its episode, too, which the policy never sees.
+    Foresight,
+}
+
+/// What is written at each update beside training_summary.csv.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Log {
+    /// updates.csv.
+    Csv,
+    /// A TensorBoard event file.
+    Tensorboard,
 }
 
 /// How requests are simulated.
@@ -109,7 +139,12 @@ impl From<EngineArg> for Engine {
   autoscale train --scenario bursts --seed 7 --out runs/bursts-7
   autoscale train --trace requests.csv --target-mean-rps 300 --test-every-days 4
   autoscale train --engine fluid --episodes 2000
-  autoscale train --dry-run")]
+  autoscale train --algo dqn --set n_step=1 --set priorities.alpha=0.6 --log tensorboard
+  autoscale train --from runs/bursts-7 --trace requests.csv --episodes 50
+  autoscale train --algo a2c --dry-run
+
+--set takes every name that --dry-run shows below `algorithm`, dots between levels, and a JSON value or a word:
+gamma=0.97, net.trunk=shared, net.gru=32, target_kl=null, treatment.mask_actions=false, optimizer={\"kind\":\"rmsprop\",\"alpha\":0.99,\"eps\":1e-5}")]
 pub(crate) struct TrainArgs {
     /// The learning algorithm.
     #[arg(long, value_enum, default_value = "ppo")]
@@ -129,13 +164,37 @@ pub(crate) struct TrainArgs {
     /// What an action means.
     #[arg(long, value_enum, default_value = "residual")]
     pub(crate) action_space: Space,
-    /// Environments stepped side by side; PPO's default when absent.
+    /// What a residual action multiplies.
+    #[arg(long, value_enum, default_value = "tuned-hpa")]
+    pub(crate) base: BaseRule,
+    /// What the critic sees while it learns (not of DQN, which has none).
+    #[arg(long, value_enum, default_value = "blind")]
+    pub(crate) critic: Critic,
+    /// Rewards are divided by this for the learner.
+    #[arg(long, default_value_t = 0.1)]
+    pub(crate) reward_scale: f64,
+    /// Set a parameter of the algorithm; see below.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Begin with the policy of this run, its algorithm, networks, actions and base rule, on the scenario given here.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["algo", "action_space", "base", "critic", "reward_scale", "resume"])]
+    pub(crate) from: Option<String>,
+    /// Environments stepped side by side; the algorithm's default when absent.
     #[arg(long)]
     pub(crate) envs: Option<usize>,
     /// Tensor backend: flex, ndarray or wgpu (the last two only if compiled in).
     #[arg(long, default_value = "flex")]
     pub(crate) backend: String,
-    /// Validation episodes on which the model is chosen among ten snapshots of training and its start.
+    /// Episodes between two snapshots that are judged on validation episodes; a tenth of all when absent.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) validate_every: Option<u64>,
+    /// Stop once the mean return per hour on validation episodes is at least this.
+    #[arg(long, allow_negative_numbers = true, value_name = "RETURN")]
+    pub(crate) stop_at: Option<f64>,
+    /// What to write at each update beside training_summary.csv.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) log: Vec<Log>,
+    /// Validation episodes on which the model is chosen among the snapshots of training and its start.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(crate) validation_seeds: u64,
     /// Test episodes of the closing comparison.

@@ -1,5 +1,6 @@
 //! `autoscale`: train a scaling policy, compare it with the Horizontal Pod Autoscaler, look at scenarios and traces.
 
+mod algorithm;
 mod arena;
 mod args;
 mod commands;
@@ -10,6 +11,7 @@ mod report;
 mod rule;
 mod run_folder;
 mod settings;
+mod tensorboard;
 
 use clap::Parser;
 use std::process::ExitCode;

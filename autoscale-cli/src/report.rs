@@ -17,13 +17,85 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The losses that stand in each row: those of the last update before the episode was reported.
-const LOSSES: [&str; 5] = [
+const LOSSES: [&str; 7] = [
     "losses/policy_loss",
     "losses/value_loss",
     "losses/entropy",
     "losses/approx_kl",
     "losses/explained_variance",
+    "losses/td_loss",
+    "losses/q_values",
 ];
+
+/// What updates report, in the order of the columns of `updates.csv`.
+fn update_figures(algorithm: &str) -> &'static [&'static str] {
+    match algorithm {
+        "dqn" => &[
+            "charts/SPS",
+            "charts/episodic_return",
+            "charts/epsilon",
+            "losses/td_loss",
+            "losses/q_values",
+            "losses/grad_norm",
+            "losses/minibatches",
+            "losses/skipped_minibatches",
+        ],
+        _ => &[
+            "charts/SPS",
+            "charts/episodic_return",
+            "charts/learning_rate",
+            "losses/policy_loss",
+            "losses/value_loss",
+            "losses/entropy",
+            "losses/old_approx_kl",
+            "losses/approx_kl",
+            "losses/clipfrac",
+            "losses/explained_variance",
+            "losses/grad_norm",
+            "losses/minibatches",
+            "losses/skipped_minibatches",
+        ],
+    }
+}
+
+/// `updates.csv`: a row an update.
+pub(crate) struct UpdateWriter {
+    csv: csv::Writer<File>,
+    columns: &'static [&'static str],
+}
+
+impl UpdateWriter {
+    /// Opens `path` for more rows and writes the header of a new one.
+    pub(crate) fn open(path: &Path, algorithm: &str) -> Result<Self> {
+        let columns = update_figures(algorithm);
+        let header = std::iter::once("global_step").chain(columns.iter().copied());
+        Ok(Self { csv: append(path, header)?, columns })
+    }
+
+    /// Adds an update after so many environment steps.
+    pub(crate) fn add(&mut self, steps: u64, figures: &[(&str, f64)]) -> Result<()> {
+        let figure = |column: &&str| {
+            let found = figures.iter().find(|(name, _)| name == column);
+            found.map_or(String::new(), |(_, value)| value.to_string())
+        };
+        let row = std::iter::once(steps.to_string()).chain(self.columns.iter().map(figure));
+        self.csv.write_record(row)?;
+        Ok(self.csv.flush()?)
+    }
+}
+
+/// A table for more rows, with a header if it is new.
+fn append<'a>(path: &Path, header: impl Iterator<Item = &'a str>) -> Result<csv::Writer<File>> {
+    let fresh = !path.exists();
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    let file = file.with_context(|| format!("{}: cannot be written", path.display()))?;
+    let mut csv = csv::Writer::from_writer(file);
+    if fresh {
+        csv.write_record(header)?;
+        csv.flush()?;
+    }
+    Ok(csv)
+}
 
 /// The growing file: a row an episode, flushed each time, so that a crash loses nothing.
 pub(crate) struct SummaryWriter {
@@ -34,18 +106,10 @@ pub(crate) struct SummaryWriter {
 impl SummaryWriter {
     /// Opens `path` for more rows and writes the header of a new one.
     pub(crate) fn open(path: &Path, weights: RewardWeights) -> Result<Self> {
-        let fresh = !path.exists();
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        let file = file.with_context(|| format!("{}: cannot be written", path.display()))?;
-        let mut csv = csv::Writer::from_writer(file);
-        if fresh {
-            let fixed =
-                ["episode", "seed", "steps", "return", "reward_pods", "reward_violations", "reward_churn"];
-            let names = fixed.into_iter().chain(metrics().map(Metric::name)).chain(LOSSES);
-            csv.write_record(names)?;
-            csv.flush()?;
-        }
-        Ok(Self { csv, weights })
+        let fixed =
+            ["episode", "seed", "steps", "return", "reward_pods", "reward_violations", "reward_churn"];
+        let names = fixed.into_iter().chain(metrics().map(Metric::name)).chain(LOSSES);
+        Ok(Self { csv: append(path, names)?, weights })
     }
 
     /// Adds an episode and returns its return in the scenario's prices.
@@ -75,9 +139,9 @@ fn read(path: &Path) -> PolarsResult<DataFrame> {
         .finish()
 }
 
-/// Keeps the episodes below `episodes`, sorted; a resumed run writes those again that its state did not hold.
-/// A row that a kill cut off is dropped.
-pub(crate) fn keep_episodes(path: &Path, episodes: u64) -> Result<()> {
+/// Keeps the rows whose `column` is below `below`, sorted by it; a resumed run writes those again that its state did not
+/// hold. A row that a kill cut off is dropped.
+pub(crate) fn keep_rows(path: &Path, column: &str, below: u64) -> Result<()> {
     let text = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     if whole == 0 {
@@ -85,8 +149,8 @@ pub(crate) fn keep_episodes(path: &Path, episodes: u64) -> Result<()> {
     }
     write_whole(path, &text[..whole])?;
     let tidy = || -> PolarsResult<DataFrame> {
-        let frame = read(path)?.lazy().filter(col("episode").lt(lit(episodes)));
-        frame.sort(["episode"], SortMultipleOptions::default()).collect()
+        let frame = read(path)?.lazy().filter(col(column).lt(lit(below)));
+        frame.sort([column], SortMultipleOptions::default()).collect()
     };
     let mut frame = tidy().with_context(|| format!("{}: cannot be read", path.display()))?;
     let mut csv = Vec::new();

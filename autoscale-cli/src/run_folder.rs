@@ -15,6 +15,8 @@ pub(crate) const MODEL: &str = "model.safetensors";
 /// The newest state of training, from which a run can go on.
 pub(crate) const STATE: &str = "state.safetensors";
 pub(crate) const SUMMARY: &str = "training_summary.csv";
+/// A row an update, where it was asked for.
+pub(crate) const UPDATES: &str = "updates.csv";
 pub(crate) const COMPARISON: &str = "comparison.csv";
 
 const RUNS: &str = "runs";
@@ -40,7 +42,7 @@ impl RunFolder {
         }
         fs::create_dir_all(&path).with_context(|| format!("{}: cannot be created", path.display()))?;
         if holds_a_run {
-            for name in [MANIFEST, MODEL, STATE, SUMMARY, COMPARISON] {
+            for name in [MANIFEST, MODEL, STATE, SUMMARY, UPDATES, COMPARISON] {
                 let file = path.join(name);
                 if file.exists() {
                     fs::remove_file(&file)

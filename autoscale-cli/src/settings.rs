@@ -1,15 +1,20 @@
 //! From flags and files to what a run is made of.
 
-use crate::args::{Algorithm, EngineArg, Space, TrainArgs, WorldArgs};
+use crate::algorithm::AlgorithmConfig;
+use crate::args::{BaseRule, Critic, EngineArg, Space, TrainArgs, WorldArgs};
+use crate::rule::{Rule, RuleKind};
+use crate::run_folder::RunFolder;
 use anyhow::{Context, Result, bail};
 use autoscale_agents::actions::ActionSpace;
 use autoscale_agents::backend::Backend;
 use autoscale_agents::checkpoint::Checkpoint;
-use autoscale_agents::ppo::PpoConfig;
+use autoscale_agents::encoded::FORESEEN_S;
 use autoscale_core::policy::Policy;
 use autoscale_core::seed::Seed;
-use autoscale_core::validate::Validate;
+use autoscale_core::units::Utilization;
+use autoscale_core::validate::in_range;
 use autoscale_policies::hpa::{Hpa, HpaConfig};
+use autoscale_policies::ratio::RatioRule;
 use autoscale_sim::arrivals::NoiseConfig;
 use autoscale_sim::load::TraceConfig;
 use autoscale_sim::scenario::{Scenario, ScenarioConfig};
@@ -17,23 +22,45 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What a residual action multiplies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Base {
+    /// The tuned HPA of the run.
+    TunedHpa,
+    Hpa,
+    Predictive(Rule),
+    /// At this share of the requests.
+    Ratio(f64),
+}
+
 /// Everything that decides what a training run does; the `config` of its manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    pub(crate) algorithm: String,
+    pub(crate) algorithm: AlgorithmConfig,
     pub(crate) episodes: u64,
     pub(crate) seed: Seed,
     pub(crate) eval_seeds: u64,
     pub(crate) backend: String,
     pub(crate) action_space: ActionSpace,
-    /// The rule that a residual action multiplies: the HPA, tuned on training episodes when the run begins.
-    pub(crate) base: HpaConfig,
+    pub(crate) base: Base,
+    /// The HPA that does best on training episodes, found when the run begins: a base, and a rival.
+    pub(crate) tuned_hpa: HpaConfig,
+    /// Numbers of the future that the critic sees.
+    pub(crate) privileged: usize,
     /// Rewards are divided by this for the learner; tables show them undivided.
     pub(crate) reward_scale: f64,
-    pub(crate) ppo: PpoConfig,
+    /// The run that it began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<PathBuf>,
+    /// Episodes between two snapshots that are judged.
+    pub(crate) validate_every: u64,
     /// Validation episodes on which the model is chosen.
     pub(crate) validation_seeds: u64,
+    /// The validation return at which it stops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stop_at: Option<f64>,
     /// The scenario as TOML.
     pub(crate) scenario: String,
 }
@@ -42,12 +69,20 @@ impl Settings {
     pub(crate) fn from_args(args: &TrainArgs) -> Result<Self> {
         let scenario = on_engine(world(&args.world)?, args.engine)?;
         Backend::parse(&args.backend)?;
-        let mut ppo = PpoConfig::default();
-        ppo.num_envs = args.envs.unwrap_or(ppo.num_envs);
-        Ok(Self {
-            algorithm: match args.algo {
-                Algorithm::Ppo => "ppo".to_owned(),
-            },
+        let before: Option<Self> = match &args.from {
+            None => None,
+            Some(run) => Some(RunFolder::open(run)?.manifest()?.config),
+        };
+        let mut algorithm = match &before {
+            None => AlgorithmConfig::standard(args.algo),
+            Some(before) => before.algorithm.clone(),
+        };
+        if let Some(envs) = args.envs {
+            algorithm = algorithm.with(&[format!("num_envs={envs}")]).context("--envs")?;
+        }
+        let limits = scenario.limits();
+        let settings = Self {
+            algorithm: algorithm.with(&args.set)?,
             episodes: args.episodes,
             seed: Seed::root(args.seed),
             eval_seeds: args.eval_seeds,
@@ -55,12 +90,39 @@ impl Settings {
             action_space: match args.action_space {
                 Space::Residual => ActionSpace::residual(),
                 Space::Delta => ActionSpace::delta(4),
+                Space::Target => ActionSpace::utilization(),
+                Space::Absolute => ActionSpace::absolute(limits.min(), limits.max()),
             },
-            base: HpaConfig::default(),
-            reward_scale: 0.1,
-            ppo: ppo.validate().context("--envs")?,
+            base: match args.base {
+                BaseRule::TunedHpa => Base::TunedHpa,
+                BaseRule::Hpa => Base::Hpa,
+                BaseRule::Predictive => {
+                    Base::Predictive(crate::rule::Space::new(RuleKind::Predictive, &scenario).standard())
+                }
+                BaseRule::Ratio => Base::Ratio(RATIO_TARGET),
+            },
+            tuned_hpa: HpaConfig::default(),
+            privileged: match args.critic {
+                Critic::Blind => 0,
+                Critic::Foresight => FORESEEN_S.len(),
+            },
+            reward_scale: in_range("--reward-scale", args.reward_scale, 1e-9, 1e9)?,
+            from: None,
+            validate_every: args.validate_every.unwrap_or((args.episodes / CANDIDATES).max(1)),
             validation_seeds: args.validation_seeds,
+            stop_at: args.stop_at,
             scenario: scenario.to_toml(),
+        };
+        let Some(before) = before else { return Ok(settings) };
+        let from = args.from.as_ref().map(|run| RunFolder::open(run)).transpose()?;
+        Ok(Self {
+            from: from.map(|folder| std::path::absolute(folder.path())).transpose()?,
+            action_space: before.action_space,
+            base: before.base,
+            tuned_hpa: before.tuned_hpa,
+            privileged: before.privileged,
+            reward_scale: before.reward_scale,
+            ..settings
         })
     }
 
@@ -71,9 +133,22 @@ impl Settings {
 
     /// The rule that the policy was or will be trained over.
     pub(crate) fn base_policy(&self) -> Result<Box<dyn Policy + Send>> {
-        Ok(Box::new(Hpa::new(self.base.clone()).context("the base rule of the run")?))
+        let scenario = self.world()?;
+        Ok(match &self.base {
+            Base::TunedHpa => Box::new(Hpa::new(self.tuned_hpa.clone()).context("the base rule of the run")?),
+            Base::Hpa => Box::new(Hpa::new(HpaConfig::default())?),
+            Base::Predictive(rule) => rule.make(&scenario).context("the base rule of the run")?,
+            Base::Ratio(target) => {
+                Box::new(RatioRule::new(Utilization::from_fraction(*target), scenario.control_interval()))
+            }
+        })
     }
 }
+
+/// Snapshots of training among which, and its start, the model is chosen by default.
+const CANDIDATES: u64 = 10;
+/// How busy the ratio rule as a base keeps pods.
+const RATIO_TARGET: f64 = 0.7;
 
 /// The scenario given on the command line, under its trace if one is given.
 pub(crate) fn world(args: &WorldArgs) -> Result<Scenario> {
