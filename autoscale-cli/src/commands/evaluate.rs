@@ -53,8 +53,9 @@ fn policies(args: &EvaluateArgs) -> Result<()> {
         let make = spec.prepare(&scenario, length).with_context(|| format!("--policies: {spec}"))?;
         Ok(Contender { name: spec.to_string(), make })
     };
-    let mut contenders = args.policies.iter().map(prepare).collect::<Result<Vec<Contender<'_>>>>()?;
+    let prepared = args.policies.iter().map(prepare).collect::<Result<Vec<_>>>()?;
     let optima = optima(args, &scenario, &seeds)?;
+    let mut contenders: Vec<Contender<'_>> = prepared;
     if let Some(optima) = &optima {
         let interval = scenario.control_interval();
         contenders.push(Contender::new("(optimum)", move |seed: Seed| {
