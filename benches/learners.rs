@@ -2,6 +2,8 @@
 //! ([`autoscale_agents::toy::Trivial`]: 32 features, 7 actions). Networks have two hidden layers of 64 with `ReLU`; actor
 //! and critic share them.
 
+mod limit;
+
 use autoscale_agents::a2c::{A2c, A2cConfig};
 use autoscale_agents::backend::Backend;
 use autoscale_agents::dqn::{Dqn, DqnConfig};
@@ -14,6 +16,10 @@ use autoscale_core::agent::{GreedyPolicy, Learner, Task, UpdateStats};
 use autoscale_core::seed::Seed;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
+
+/// As the command line tool has it: tensors come and go, and its blocks are aligned as they need to be.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ENVS: usize = 8;
 
@@ -101,6 +107,17 @@ fn learning(c: &mut Criterion) {
     group.finish();
 }
 
+/// Plain loops with the same arithmetic.
+fn limits(c: &mut Criterion) {
+    let mut group = c.benchmark_group("limit");
+    group.sample_size(10);
+    let steps = 65_536;
+    group.throughput(Throughput::Elements(steps));
+    group.bench_function("ppo", |b| b.iter(|| limit::ppo(steps, Seed::root(1))));
+    group.bench_function("dqn", |b| b.iter(|| limit::dqn(steps, Seed::root(1))));
+    group.finish();
+}
+
 fn acting(c: &mut Criterion) {
     let mut group = c.benchmark_group("act");
     let mut world = Trivial::default();
@@ -111,5 +128,5 @@ fn acting(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, acting, learning);
+criterion_group!(benches, acting, learning, limits);
 criterion_main!(benches);

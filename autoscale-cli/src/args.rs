@@ -269,6 +269,9 @@ pub(crate) struct TuneArgs {
     pub(crate) policy: RuleKind,
     #[command(flatten)]
     pub(crate) world: WorldArgs,
+    /// How requests are simulated in the search; the best are compared by single requests in any case.
+    #[arg(long, value_enum)]
+    pub(crate) engine: Option<EngineArg>,
     /// Training episodes that the search may run.
     #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub(crate) budget: u64,

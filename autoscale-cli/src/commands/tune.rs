@@ -14,8 +14,8 @@ use autoscale_eval::compare::episode_return;
 use autoscale_eval::suite::{Contender, run_suite};
 use autoscale_eval::tune::{Halving, front};
 use autoscale_policies::hpa::Behavior;
+use autoscale_sim::engine::Simulator;
 use autoscale_sim::scenario::Scenario;
-use autoscale_sim::world::World;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use std::ops::Range;
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     let mut candidates = vec![standard.clone()];
     candidates.extend((1..halving.candidates()).map(|_| fresh()));
 
-    let train = Arc::new(scenario.on(Branch::Train));
+    let train = Arc::new(settings::on_engine(scenario.on(Branch::Train), args.engine)?);
     let bar = progress::bar(args.budget, "search", args.output);
     let search =
         |rules: &[Rule]| Halving::search(rules, |rules, episodes| costs(&train, rules, root, episodes, &bar));
@@ -182,7 +182,8 @@ fn records(
         Contender::new("candidate", move |_| rule.make(scenario).expect("what is drawn is in range"))
     };
     let contenders: Vec<Contender<'_>> = rules.iter().map(contender).collect();
-    let world = || World::new(Arc::clone(scenario), scenario.training_episode());
+    let world =
+        || Simulator::new(Arc::clone(scenario), scenario.training_episode()).expect("its engine was checked");
     run_suite(&contenders, world, seeds, finished).into_iter().map(|policy| policy.records).collect()
 }
 
