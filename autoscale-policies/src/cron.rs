@@ -116,7 +116,7 @@ impl CronPolicy {
         for (k, trigger) in config.triggers.iter().enumerate() {
             if trigger.end <= trigger.start {
                 let expected = format!("a time later than the start, {}", trigger.start);
-                return Err(ConfigError::new(&format!("triggers.{k}.end"), trigger.end, expected));
+                return Err(ConfigError::new(format!("triggers.{k}.end"), trigger.end, expected));
             }
             let field = format!("triggers.{k}.desired_replicas");
             count_in_range(&field, u64::from(trigger.desired_replicas), 1, 1_000_000)?;
@@ -202,7 +202,7 @@ impl CronFit {
         let target = in_range("target_utilization", self.target_utilization, 0.05, 1.0)?;
         let lead = Duration::from_secs_f64(in_range("lead_s", self.lead_s, 0.0, 3600.0)?);
         count_in_range("slot_minutes", u64::from(self.slot_minutes), 1, u64::from(DAY_MINUTES))?;
-        if DAY_MINUTES % self.slot_minutes != 0 {
+        if !DAY_MINUTES.is_multiple_of(self.slot_minutes) {
             return Err(ConfigError::new("slot_minutes", self.slot_minutes, "a divisor of 1,440"));
         }
         let kinds: &[Days] = match self.weekends {

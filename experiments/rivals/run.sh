@@ -20,8 +20,8 @@ for preset in jvm fast; do
         policies=hpa,predictive,square-root,lcp,cron,keda,kpa,phpa
         for rule in hpa predictive square-root lcp cron; do
             out=$work/$cell-$rule
-            # An HPA that a plain grid beats is searched for longer, once.
-            for budget in 1000 3000; do
+            # An HPA that a plain grid beats is searched for longer.
+            for budget in 1000 3000 9000; do
                 if "$autoscale" tune --policy $rule --scenario "$work/$cell.toml" --budget $budget \
                     --validation-seeds 10 --out "$out" --force --quiet; then
                     file=$(ls "$out"/tuned.*)
