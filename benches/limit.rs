@@ -12,13 +12,13 @@ use autoscale_core::environment::EpisodeEnd;
 use autoscale_core::seed::{Seed, Stream};
 use rand::RngExt;
 
-const FEATURES: usize = 32;
+pub(crate) const FEATURES: usize = 32;
 const HIDDEN: usize = 64;
 /// Rows of a sum of products that stay in the nearest cache.
-const NEAR: usize = 64;
-const ACTIONS: usize = 7;
+pub(crate) const NEAR: usize = 64;
+pub(crate) const ACTIONS: usize = 7;
 /// One an action, and one more, which is PPO's value and nothing to DQN.
-const OUTPUTS: usize = ACTIONS + 1;
+pub(crate) const OUTPUTS: usize = ACTIONS + 1;
 const ENVS: usize = 8;
 const GAMMA: f32 = 0.95;
 // PPO.
@@ -31,9 +31,9 @@ const VALUE: f32 = 0.5;
 // DQN.
 const BATCH: usize = 32;
 
-type Features = [f32; FEATURES];
+pub(crate) type Features = [f32; FEATURES];
 type Hidden = [f32; HIDDEN];
-type Output = [f32; OUTPUTS];
+pub(crate) type Output = [f32; OUTPUTS];
 
 /// Where the parameters of the second and third layer begin.
 const TWO: usize = (FEATURES + 1) * HIDDEN;
@@ -43,8 +43,8 @@ const THREE: usize = TWO + (HIDDEN + 1) * HIDDEN;
 ///
 /// All parameters are one slice, layer after layer: weights row-major `[inputs, outputs]`, then biases.
 #[derive(Clone, Debug)]
-pub struct LimitNet {
-    parameters: Vec<f32>,
+pub(crate) struct LimitNet {
+    pub(crate) parameters: Vec<f32>,
     gradient: Vec<f32>,
     first: Vec<Hidden>,
     second: Vec<Hidden>,
@@ -57,7 +57,7 @@ pub struct LimitNet {
 impl LimitNet {
     /// A fresh one, with room for batches of up to `rows`. Weights are uniform (He et al., 2015), those of the last layer
     /// a hundredth of that; biases are zero.
-    pub fn new(rows: usize, stream: &mut Stream) -> Self {
+    pub(crate) fn new(rows: usize, stream: &mut Stream) -> Self {
         let mut parameters = Vec::new();
         let shapes = [(FEATURES, HIDDEN, 1.0), (HIDDEN, HIDDEN, 1.0), (HIDDEN, OUTPUTS, 0.01)];
         for (inputs, outputs, gain) in shapes {
@@ -71,7 +71,7 @@ impl LimitNet {
     }
 
     /// The outputs for `rows`, row-major `[n, 32] → [n, 8]`. All activations are kept.
-    pub fn forward(&mut self, rows: &[f32]) -> &[Output] {
+    pub(crate) fn forward(&mut self, rows: &[f32]) -> &[Output] {
         let (rows, n) = (rows.as_chunks::<FEATURES>().0, rows.len() / FEATURES);
         let (first, second) = (&mut self.first[..n], &mut self.second[..n]);
         dense(rows, &self.parameters[..TWO], first);
@@ -84,7 +84,7 @@ impl LimitNet {
 
     /// The gradient in all parameters, given the slope of the loss in each output of the last [`Self::forward`], which was
     /// for the same `rows`.
-    pub fn backward(&mut self, rows: &[f32], slopes: &[Output]) -> &[f32] {
+    pub(crate) fn backward(&mut self, rows: &[f32], slopes: &[Output]) -> &[f32] {
         let (rows, n) = (rows.as_chunks::<FEATURES>().0, rows.len() / FEATURES);
         let (first, second) = (&self.first[..n], &self.second[..n]);
         let (of_first, of_second) = (&mut self.of_first[..n], &mut self.of_second[..n]);
@@ -98,7 +98,7 @@ impl LimitNet {
     }
 
     /// A step against the last gradient, clipped to a norm of `limit`; none if it is not finite.
-    pub fn descend(&mut self, optimizer: &mut Optimizer, learning_rate: f64, limit: f64) {
+    pub(crate) fn descend(&mut self, optimizer: &mut Optimizer, learning_rate: f64, limit: f64) {
         if clip_global_norm(&mut self.gradient, limit).is_finite() {
             optimizer.step(learning_rate, vec![&mut self.parameters], &self.gradient);
         }
@@ -215,20 +215,20 @@ impl Worlds {
 
 /// What PPO keeps of a step.
 #[derive(Clone, Copy, Debug)]
-struct Kept {
-    row: Features,
-    mask: ActionMask,
-    action: ActionIndex,
-    log_probability: f32,
-    value: f32,
+pub(crate) struct Kept {
+    pub(crate) row: Features,
+    pub(crate) mask: ActionMask,
+    pub(crate) action: ActionIndex,
+    pub(crate) log_probability: f32,
+    pub(crate) value: f32,
     /// The reward, and the discounted value of a successor that is not among what is kept.
-    gained: f32,
-    ended: bool,
-    advantage: f32,
+    pub(crate) gained: f32,
+    pub(crate) ended: bool,
+    pub(crate) advantage: f32,
 }
 
 /// PPO on eight worlds for at least so many steps; the mean return of about the last 50 episodes.
-pub fn ppo(total_steps: u64, seed: Seed) -> f64 {
+pub(crate) fn ppo(total_steps: u64, seed: Seed) -> f64 {
     let mut stream = seed.child("ppo").stream();
     let mut net = LimitNet::new(MINIBATCH, &mut stream);
     let mut optimizer = Optimizer::new(OptimizerConfig::ADAM, net.parameters.len());
@@ -292,7 +292,7 @@ fn improve(net: &mut LimitNet, minibatch: &[Kept]) {
 }
 
 /// A step's part of PPO's loss (Schulman et al., 2017, equations 7 and 9), and its slopes in logits and value.
-fn surrogate(outputs: &Output, kept: &Kept, advantage: f32) -> (f32, Output) {
+pub(crate) fn surrogate(outputs: &Output, kept: &Kept, advantage: f32) -> (f32, Output) {
     let [logits @ .., value] = outputs;
     let allowed = |k: &usize| kept.mask.allows(*k);
     let most = (0..ACTIONS).filter(allowed).fold(f32::NEG_INFINITY, |most, k| most.max(logits[k]));
@@ -317,7 +317,7 @@ fn surrogate(outputs: &Output, kept: &Kept, advantage: f32) -> (f32, Output) {
 }
 
 /// Double Q-learning on eight worlds for at least so many steps; the mean return of about the last 50 episodes.
-pub fn dqn(total_steps: u64, seed: Seed) -> f64 {
+pub(crate) fn dqn(total_steps: u64, seed: Seed) -> f64 {
     let mut stream = seed.child("dqn").stream();
     let mut online = LimitNet::new(BATCH, &mut stream);
     let mut target = online.clone();
@@ -376,74 +376,9 @@ fn follow(online: &mut LimitNet, target: &mut LimitNet, items: &[Item<'_>], norm
 }
 
 /// The loss of an action's error, ½ e² up to 1 and |e| − ½ beyond, and its slopes.
-fn huber(outputs: &Output, action: ActionIndex, target: f32) -> (f32, Output) {
+pub(crate) fn huber(outputs: &Output, action: ActionIndex, target: f32) -> (f32, Output) {
     let error = outputs[usize::from(action.0)] - target;
     let (inner, mut slopes) = (error.clamp(-1.0, 1.0), [0.0; OUTPUTS]);
     slopes[usize::from(action.0)] = inner;
     (inner * (error - 0.5 * inner), slopes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Compares the gradient of a sum of losses to its finite differences; gives the losses' slopes.
-    fn differentiate(loss: impl Fn(usize, &Output, &Output) -> (f32, Output)) -> Vec<Output> {
-        // Neither a whole number of blocks nor of what stays near.
-        const N: usize = NEAR + 5;
-        let mut stream = Seed::root(1).stream();
-        let mut net = LimitNet::new(N, &mut stream);
-        net.parameters.iter_mut().for_each(|x| *x += stream.random_range(-0.1..0.1));
-        let rows: Vec<f32> = (0..N * FEATURES).map(|_| stream.random_range(-2.0..2.0)).collect();
-        let before = net.forward(&rows).to_vec();
-        let slopes: Vec<Output> = before.iter().enumerate().map(|(k, at)| loss(k, at, at).1).collect();
-        let gradient = net.backward(&rows, &slopes).to_vec();
-        // Every 29th reaches all rows and columns of all layers.
-        for k in (0..gradient.len()).step_by(29) {
-            let x = net.parameters[k];
-            let [above, below] = [2e-4, -2e-4].map(|h| {
-                net.parameters[k] = x + h;
-                let outputs = net.forward(&rows).iter().zip(&before).enumerate();
-                outputs.map(|(k, (now, before))| f64::from(loss(k, now, before).0)).sum::<f64>()
-            });
-            net.parameters[k] = x;
-            let (found, expected) = (f64::from(gradient[k]), (above - below) / 4e-4);
-            assert!((found - expected).abs() < 0.02 * (1.0 + expected.abs()), "{k}: {found}, {expected}");
-        }
-        slopes
-    }
-
-    #[test]
-    fn the_gradient_of_ppo_is_right() {
-        let slopes = differentiate(|k, outputs, before| {
-            let mask = ActionMask::from_fn(ACTIONS, |a| a != (k + 1) % ACTIONS);
-            let sum: f32 = (0..ACTIONS).filter(|&a| mask.allows(a)).map(|a| before[a].exp()).sum();
-            // Far from where the ratio begins to be clipped, on either side.
-            let log_probability = before[k % ACTIONS] - sum.ln() + [-0.5, -0.1, 0.0, 0.1, 0.5][k / 2 % 5];
-            let (row, action, ended) = ([0.0; FEATURES], ActionIndex((k % ACTIONS) as u16), false);
-            let (value, gained, advantage) = (0.3, 0.0, [1.5, -0.8][k % 2]);
-            let kept = Kept { row, mask, action, log_probability, value, gained, ended, advantage };
-            surrogate(outputs, &kept, advantage)
-        });
-        assert!(slopes.iter().enumerate().all(|(k, slopes)| slopes[(k + 1) % ACTIONS] == 0.0), "masked");
-        let clipped = |(k, slopes): &(usize, &Output)| slopes[k % ACTIONS].abs() < 0.01;
-        // Gains beyond 1.2, and losses below 0.8.
-        assert_eq!(slopes.iter().enumerate().filter(clipped).count(), 7 + 6);
-    }
-
-    #[test]
-    fn the_gradient_of_q_learning_is_right() {
-        let slopes = differentiate(|k, outputs, before| {
-            let target = before[k % ACTIONS] + [-3.0, -0.5, 0.2, 1.7][k % 4];
-            huber(outputs, ActionIndex((k % ACTIONS) as u16), target)
-        });
-        let sizes = [1.0, 0.5, -0.2, -1.0];
-        assert!(sizes.iter().enumerate().all(|(k, size)| (slopes[k][k] - size).abs() < 1e-5));
-    }
-
-    #[test]
-    fn both_learn() {
-        let (ppo, dqn) = (ppo(100_000, Seed::root(1)), dqn(50_000, Seed::root(1)));
-        assert!(ppo > 60.0 && dqn > 60.0, "{ppo} and {dqn}, where 29 is random and 200 the best");
-    }
 }

@@ -230,7 +230,9 @@ mod tests {
                 let mut state = states[chunk * width..(chunk + 1) * width].to_vec();
                 for t in 0..STEPS {
                     let n = t * CHUNKS + chunk;
-                    state.iter_mut().for_each(|s| *s *= keeps[n]);
+                    for s in &mut state {
+                        *s *= keeps[n];
+                    }
                     let (acted, value) = net.act(&rows[n * ROW..(n + 1) * ROW], &mut state);
                     for (a, b) in acted.iter().zip(&logits[n * 4..]) {
                         assert!((a - b).abs() < 1e-5, "{config:?}: {a} {b}");

@@ -193,6 +193,7 @@ fn shuffle<T>(items: &mut [T], stream: &mut Stream) {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "whole numbers and halves are exact")]
 mod tests {
     use super::*;
     use autoscale_core::seed::Seed;

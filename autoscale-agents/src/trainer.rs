@@ -198,6 +198,43 @@ fn show(task: &impl Task, features: &mut Vec<f32>) {
     features.extend_from_slice(task.privileged());
 }
 
+/// Brings environments to where they were in these episodes.
+fn take_up<T: Task>(
+    slots: &mut [Slot<T>],
+    active: Vec<Begun>,
+    seeds: &impl Fn(u64) -> Seed,
+) -> Result<(), EpisodeOver> {
+    for begun in active {
+        if let Some(slot) = slots.iter_mut().find(|slot| slot.env == begun.env) {
+            slot.replay(&begun, seeds(begun.episode))?;
+        }
+    }
+    Ok(())
+}
+
+/// An episode that ended and is not reported yet.
+type Ended<D> = (EpisodeSummary, D, Begun);
+
+/// Episodes that ended before one with a lower ordinal, by their ordinals; they are lived through once more, in an
+/// environment that is not used yet.
+fn relive<T: Task, D>(
+    slots: &mut [Slot<T>],
+    ended: Vec<Begun>,
+    seeds: &impl Fn(u64) -> Seed,
+    mut detail: impl FnMut(&T) -> D,
+) -> Result<BTreeMap<u64, Ended<D>>, EpisodeOver> {
+    let mut waiting = BTreeMap::new();
+    let Some(slot) = slots.first_mut() else { return Ok(waiting) };
+    for begun in ended {
+        let seed = seeds(begun.episode);
+        if let Some(end) = slot.replay(&begun, seed)? {
+            waiting.insert(begun.episode, (slot.summary(seed, end), detail(&slot.task), begun));
+        }
+        slot.rests = true;
+    }
+    Ok(waiting)
+}
+
 /// Trains `learner` on the episodes that are left of `progress`, the k-th on the seed `seeds(k)`. An environment that
 /// finishes takes the next episode not yet begun; when there is none, it rests. The result does not depend on the number
 /// of threads. What is left at the end is learnt from.
@@ -215,25 +252,14 @@ pub fn train<T: Task + Send, L: Learner, O: TrainObserver<T, L>>(
     let Progress { mut next, until, mut report, mut steps, mut updates, active, waiting: ended } = progress;
     let mut slots: Vec<Slot<T>> =
         tasks.into_iter().enumerate().map(|(env, task)| Slot::new(env, task)).collect();
-    // Episodes that ended out of order are lived through once more, in an environment that is not used yet.
-    let mut waiting = BTreeMap::new();
-    if let Some(slot) = slots.first_mut() {
-        for begun in ended {
-            let seed = seeds(begun.episode);
-            if let Some(end) = slot.replay(&begun, seed)? {
-                let known = (slot.summary(seed, end), observer.detail(&slot.task), begun);
-                waiting.insert(known.2.episode, known);
+    let mut waiting = relive(&mut slots, ended, &seeds, |task| observer.detail(task))?;
+    take_up(&mut slots, active, &seeds)?;
+    if steps == 0 {
+        for slot in &mut slots {
+            if next < until {
+                slot.start(next, seeds(next));
+                next += 1;
             }
-            slot.rests = true;
-        }
-    }
-    let mut under_way: BTreeMap<usize, Begun> = active.into_iter().map(|begun| (begun.env, begun)).collect();
-    for slot in &mut slots {
-        if let Some(begun) = under_way.remove(&slot.env) {
-            slot.replay(&begun, seeds(begun.episode))?;
-        } else if steps == 0 && next < until {
-            slot.start(next, seeds(next));
-            next += 1;
         }
     }
     slots.retain(|slot| !slot.rests);

@@ -106,12 +106,12 @@ pub(crate) enum Critic {
     Foresight,
 }
 
-/// What is written at each update beside training_summary.csv.
+/// What is written at each update beside the summary of episodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Log {
     /// updates.csv.
     Csv,
-    /// A TensorBoard event file.
+    /// An event file for `TensorBoard`.
     Tensorboard,
 }
 
@@ -191,7 +191,7 @@ pub(crate) struct TrainArgs {
     /// Stop once the mean return per hour on validation episodes is at least this.
     #[arg(long, allow_negative_numbers = true, value_name = "RETURN")]
     pub(crate) stop_at: Option<f64>,
-    /// What to write at each update beside training_summary.csv.
+    /// What to write at each update beside the summary of episodes.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) log: Vec<Log>,
     /// Validation episodes on which the model is chosen among the snapshots of training and its start.

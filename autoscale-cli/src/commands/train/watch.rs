@@ -223,7 +223,7 @@ fn flag_of_interrupts() -> Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-/// Seconds since 1970, as TensorBoard wants them.
+/// Seconds since 1970, as `TensorBoard` wants them.
 fn unix_time() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
 }
