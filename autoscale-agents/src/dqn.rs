@@ -468,8 +468,7 @@ impl Learner for Dqn {
     }
 
     fn finish(&mut self) -> Option<UpdateStats> {
-        let stats = self.update();
-        stats.or_else(|| (self.sums.updates + self.sums.skipped > 0).then(|| self.report()))
+        Some(self.update().unwrap_or_else(|| self.report()))
     }
 
     fn snapshot(&self) -> GreedyActor {

@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Evaluate(EvaluateArgs),
     /// Search the parameters of a rule within a budget.
     Tune(TuneArgs),
+    /// Train many times, one run a combination of flags, and put what came out into a table.
+    Sweep(SweepArgs),
     /// Run one episode under one policy, and keep all that happened.
     Simulate(SimulateArgs),
     /// List, show or check scenarios.
@@ -287,6 +289,41 @@ pub(crate) struct TuneArgs {
     /// Replace what is in the folder.
     #[arg(long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Example:
+  autoscale sweep experiments/ablations/ppo.toml --out runs/ablations-ppo
+
+The file has flags of `autoscale train` by their long names:
+
+  [train]                # the same for all
+  algo = \"ppo\"
+  episodes = 200
+  [grid]                 # every combination is a run; a list within is a flag that is repeated
+  seed = [11, 12, 13]
+  set = [[], [\"gamma=0.99\"], [\"treatment.mask_actions=false\"]]
+  [random]               # so many draws for each of them
+  draws = 10
+  [random.set]
+  learning_rate = { log = [1e-4, 1e-2] }
+  gae_lambda = { uniform = [0.8, 1.0] }
+  num_steps = { choice = [64, 128] }
+
+Runs are folders named after what they are made of: the same command goes on where it stopped, and a run that several
+sweeps of one folder have in common is trained once. trials.csv and trials.parquet have a row a run.")]
+pub(crate) struct SweepArgs {
+    /// What to run.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The folder of all runs.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// List the runs, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         args::Command::Train(args) => commands::train::run(&args),
         args::Command::Evaluate(args) => commands::evaluate::run(&args),
         args::Command::Tune(args) => commands::tune::run(&args),
+        args::Command::Sweep(args) => commands::sweep::run(&args),
         args::Command::Simulate(args) => commands::simulate::run(&args),
         args::Command::Scenario(args) => commands::scenario::run(&args),
         args::Command::Trace(args) => commands::trace::run(&args),

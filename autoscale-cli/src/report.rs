@@ -12,6 +12,7 @@ use polars::prelude::{
     Column, CsvReadOptions, CsvWriter, DataFrame, DataType, IntoLazy, ParquetWriter, PolarsResult, SerReader,
     SerWriter, SortMultipleOptions, col, lit,
 };
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -162,6 +163,25 @@ pub(crate) fn keep_rows(path: &Path, column: &str, below: u64) -> Result<()> {
 pub(crate) fn returns(path: &Path) -> Result<Vec<f64>> {
     let frame = read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     Ok(frame.column("return")?.cast(&DataType::Float64)?.f64()?.into_no_null_iter().collect())
+}
+
+/// Rows of a table with a column for each name that occurs, as CSV and as Parquet; columns of numbers are numbers.
+pub(crate) fn trials(csv: &Path, parquet: &Path, rows: &[BTreeMap<String, String>]) -> Result<()> {
+    let names: BTreeSet<&String> = rows.iter().flat_map(BTreeMap::keys).collect();
+    let column = |&name: &&String| {
+        let texts: Vec<Option<&str>> = rows.iter().map(|row| row.get(name).map(String::as_str)).collect();
+        let numbers: Vec<Option<f64>> = texts.iter().map(|text| text.and_then(|t| t.parse().ok())).collect();
+        let all = texts.iter().zip(&numbers).all(|(text, number)| text.is_some() == number.is_some());
+        let name = name.as_str().into();
+        if all { Column::new(name, numbers) } else { Column::new(name, texts) }
+    };
+    let mut frame = DataFrame::new(rows.len(), names.iter().map(column).collect())?;
+    let mut bytes = Vec::new();
+    CsvWriter::new(&mut bytes).finish(&mut frame)?;
+    write_whole(csv, &bytes)?;
+    bytes.clear();
+    ParquetWriter::new(&mut bytes).finish(&mut frame)?;
+    write_whole(parquet, &bytes)
 }
 
 /// The record of an episode, a row a control interval, as CSV and as Parquet.

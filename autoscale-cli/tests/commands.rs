@@ -125,22 +125,149 @@ fn a_run_leaves_everything_and_is_evaluated_and_never_overwritten() {
     assert!(refusal(folder.path(), &evaluate).contains("not a complete checkpoint"));
 }
 
+/// Killed without warning at three moments, whatever it was doing then.
 #[test]
-fn a_run_that_was_cut_short_is_resumed_to_its_full_length() {
+fn a_killed_run_is_resumed_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     small_world(folder.path());
-    train(folder.path(), &["--episodes", "24", "--out", "run"]).assert().success();
-    let run = folder.path().join("run");
-    // As if killed while a row was written: it is cut off, and looks like an early episode.
-    let cut = fs::read_to_string(run.join("training_summary.csv")).unwrap() + "2";
-    fs::write(run.join("training_summary.csv"), cut).unwrap();
-    let manifest = fs::read_to_string(run.join("manifest.json")).unwrap();
-    fs::write(run.join("manifest.json"), manifest.replace("\"episodes\": 24", "\"episodes\": 30")).unwrap();
-    autoscale(folder.path()).args(["train", "--quiet", "--resume", "run"]).assert().success();
-    let summary = fs::read_to_string(run.join("training_summary.csv")).unwrap();
-    let episodes: Vec<&str> = summary.lines().skip(1).map(|l| l.split(',').next().unwrap()).collect();
-    assert_eq!(episodes, (0..30).map(|k| k.to_string()).collect::<Vec<_>>());
-    assert!(run.join("model.safetensors").exists());
+    for algorithm in ["ppo", "a2c", "dqn"] {
+        // Learning starts early enough that the runs below are killed in the midst of it.
+        let steps = if algorithm == "dqn" { "learning_starts=100" } else { "num_steps=20" };
+        let args = [
+            "--algo",
+            algorithm,
+            "--set",
+            steps,
+            "--episodes",
+            "80",
+            "--validate-every",
+            "10",
+            "--log",
+            "csv",
+        ];
+        let whole = format!("{algorithm}-whole");
+        train(folder.path(), &args).args(["--out", &whole]).assert().success();
+        let whole = folder.path().join(whole);
+        for rows in [5, 23, 61] {
+            let name = format!("{algorithm}-{rows}");
+            let run = folder.path().join(&name);
+            let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_autoscale"))
+                .current_dir(folder.path())
+                .args(["train", "--scenario", "small.toml", "--envs", "2", "--eval-seeds", "2", "--quiet"])
+                .args(args)
+                .args(["--out", &name])
+                .spawn()
+                .unwrap();
+            let written = || fs::read_to_string(run.join("training_summary.csv")).unwrap_or_default();
+            while written().lines().count() <= rows && child.try_wait().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            // A kill in the midst of a row: it is cut off, and looks like an early episode.
+            fs::write(run.join("training_summary.csv"), written() + "2").unwrap();
+            autoscale(folder.path())
+                .args(["train", "--quiet", "--log", "csv", "--resume", &name])
+                .assert()
+                .success();
+            let summary = written();
+            let episodes: Vec<&str> = summary.lines().skip(1).map(|l| l.split(',').next().unwrap()).collect();
+            assert_eq!(episodes, (0..80).map(|k| k.to_string()).collect::<Vec<_>>(), "{name}");
+            let bytes = |folder: &Path, file| fs::read(folder.join(file)).unwrap();
+            for file in ["model.safetensors", "state.safetensors", "comparison.csv"] {
+                assert!(bytes(&run, file) == bytes(&whole, file), "{name}: {file} differs");
+            }
+        }
+    }
+}
+
+#[test]
+fn training_goes_on_from_a_policy_stops_when_it_is_good_enough_and_is_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    small_world(folder.path());
+    let first = ["--episodes", "6", "--algo", "a2c", "--set", "net.gru=8", "--critic", "foresight"];
+    train(folder.path(), &first).args(["--log", "csv,tensorboard", "--out", "first"]).assert().success();
+    let first = folder.path().join("first");
+    let updates = fs::read_to_string(first.join("updates.csv")).unwrap();
+    assert!(updates.starts_with("global_step,charts/SPS,"), "{updates}");
+    assert!(updates.contains("losses/policy_loss") && updates.lines().count() > 1, "{updates}");
+    let names = fs::read_dir(&first).unwrap().map(|entry| entry.unwrap().file_name());
+    let events: Vec<_> = names.filter(|name| name.to_string_lossy().contains("tfevents")).collect();
+    assert_eq!(events.len(), 1);
+
+    // Any return is good enough: the start is, and no episode is trained on.
+    let more = ["--from", "first", "--stop-at", "-1e9", "--episodes", "4", "--out", "second"];
+    train(folder.path(), &more).assert().success();
+    let second = folder.path().join("second");
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(second.join("manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["config"]["algorithm"]["a2c"]["net"]["gru"], 8);
+    assert_eq!(manifest["config"]["privileged"], 5);
+    let weights = |run: &Path| {
+        let bytes = fs::read(run.join("model.safetensors")).unwrap();
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        bytes[8 + header..].to_vec()
+    };
+    assert!(weights(&first) == weights(&second), "it began with the same policy");
+
+    for (args, part) in [
+        (&["--set", "gama=1"][..], "unknown field `gama`"),
+        (&["--algo", "dqn", "--critic", "foresight"], "privileged: 5"),
+        (&["--set", "net.trunk=shared", "--critic", "foresight"], "net.trunk: shared"),
+        (&["--from", "nowhere"], "nowhere"),
+        (&["--from", "first", "--algo", "ppo"], "cannot be used with"),
+    ] {
+        let said = String::from_utf8(train(folder.path(), args).output().unwrap().stderr).unwrap();
+        assert!(said.contains(part), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_sweep_is_a_table_of_runs_and_goes_on_where_it_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    small_world(folder.path());
+    let text = "[train]\nscenario = \"small.toml\"\nepisodes = 3\neval-seeds = 2\nvalidation-seeds = 2\nenvs = 2\n\
+        [grid]\nalgo = [\"ppo\", \"a2c\"]\nset = [[], [\"gamma=0.5\", \"net.trunk=shared\"]]\n\
+        [random]\ndraws = 2\n[random.set]\nlearning_rate = { log = [1e-4, 1e-2] }\n";
+    fs::write(folder.path().join("sweep.toml"), text).unwrap();
+    let sweep = || autoscale(folder.path()).args(["sweep", "sweep.toml", "--out", "out"]).output().unwrap();
+    let output = sweep();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = folder.path().join("out/trials.csv");
+    let rows = fs::read_to_string(&table).unwrap();
+    let mut csv = csv::Reader::from_reader(rows.as_bytes());
+    let header = csv.headers().unwrap().clone();
+    for name in
+        ["algo", "set", "learning_rate", "run", "validation_return", "ppo estimate", "a2c-minus-hpa low"]
+    {
+        assert!(header.iter().any(|column| column == name), "{header:?} lacks {name}");
+    }
+    assert_eq!(csv.records().count(), 8);
+    assert!(fs::metadata(folder.path().join("out/trials.parquet")).unwrap().len() > 0);
+
+    // One run is lost and one cut short: both are done again, and nothing else is.
+    let mut runs: Vec<_> =
+        fs::read_dir(folder.path().join("out")).unwrap().map(|e| e.unwrap().path()).collect();
+    runs.retain(|path| path.is_dir());
+    runs.sort();
+    assert_eq!(runs.len(), 8);
+    fs::remove_dir_all(&runs[0]).unwrap();
+    fs::remove_file(runs[1].join("comparison.csv")).unwrap();
+    let untouched = fs::metadata(runs[2].join("model.safetensors")).unwrap().modified().unwrap();
+    assert!(sweep().status.success());
+    assert_eq!(fs::read_to_string(&table).unwrap(), rows);
+    assert_eq!(fs::metadata(runs[2].join("model.safetensors")).unwrap().modified().unwrap(), untouched);
+
+    for (text, part) in [
+        ("[grid]\nalgo = [\"sarsa\"]", "invalid value 'sarsa'"),
+        ("[grid]\nset = [[\"gama=1\"]]", "unknown field `gama`"),
+        ("[train]\nout = \"x\"", "the sweep's own business"),
+        ("[griddle]\n", "unknown field `griddle`"),
+    ] {
+        fs::write(folder.path().join("bad.toml"), text).unwrap();
+        let said = refusal(folder.path(), &["sweep", "bad.toml", "--out", "bad"]);
+        assert!(said.contains("bad.toml") && said.contains(part), "{said}");
+    }
 }
 
 #[test]
@@ -226,7 +353,7 @@ fn a_log_becomes_a_trace_a_description_and_a_scenario() {
 fn a_rule_is_tuned_and_what_comes_out_is_a_policy() {
     let folder = tempfile::tempdir().unwrap();
     small_world(folder.path());
-    for (rule, file) in [("hpa", "tuned.yaml"), ("predictive", "tuned.toml")] {
+    for (rule, file) in [("hpa", "tuned.yaml"), ("predictive", "tuned.toml"), ("cron", "tuned.toml")] {
         let run = |more: &[&str]| {
             let mut command = autoscale(folder.path());
             command.args(["tune", "--policy", rule, "--scenario", "small.toml", "--budget", "756"]);

@@ -3,6 +3,7 @@
 pub(crate) mod evaluate;
 pub(crate) mod scenario;
 pub(crate) mod simulate;
+pub(crate) mod sweep;
 pub(crate) mod trace;
 pub(crate) mod train;
 pub(crate) mod tune;

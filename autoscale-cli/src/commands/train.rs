@@ -4,7 +4,7 @@ mod watch;
 
 use crate::algorithm::AnyLearner;
 use crate::arena;
-use crate::args::TrainArgs;
+use crate::args::{Log, OutputArgs, TrainArgs};
 use crate::plot;
 use crate::report;
 use crate::run_folder::{MODEL, Replace, RunFolder, STATE, SUMMARY, UPDATES};
@@ -34,50 +34,78 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         }
         (start(args, &mut settings)?, settings, None)
     };
-    let scenario = settings.world()?;
-    let Some(model) = learn(&folder, &settings, &scenario, state.as_ref(), args)? else {
-        if !args.output.quiet {
-            eprintln!(
-                "stopped; all is saved. Go on with:\n  autoscale train --resume {}",
-                folder.path().display()
-            );
-        }
-        return Ok(());
+    let reporting = Reporting { log: &args.log, output: args.output };
+    if complete(&folder, &settings, state.as_ref(), reporting)? == Completed::No && !args.output.quiet {
+        eprintln!(
+            "stopped; all is saved. Go on with:\n  autoscale train --resume {}",
+            folder.path().display()
+        );
+    }
+    Ok(())
+}
+
+/// What is said and written while a run trains.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reporting<'a> {
+    pub(super) log: &'a [Log],
+    pub(super) output: OutputArgs,
+}
+
+/// Whether a run came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Completed {
+    Yes,
+    No,
+}
+
+/// Trains what is left of a run, compares, and writes all down.
+pub(super) fn complete(
+    folder: &RunFolder,
+    settings: &Settings,
+    state: Option<&Checkpoint>,
+    reporting: Reporting<'_>,
+) -> Result<Completed> {
+    let (scenario, output) = (settings.world()?, reporting.output);
+    let Some(model) = learn(folder, settings, &scenario, state, reporting)? else {
+        return Ok(Completed::No);
     };
     plot::rewards(folder.path(), &report::returns(&folder.file(SUMMARY))?)?;
-    if !args.output.quiet {
+    if !output.quiet {
         eprintln!(
             "trained; of all candidates the policy after {} episodes did best on validation episodes",
             model.manifest.episodes_done
         );
     }
-    let comparison =
-        arena::run(&scenario, &model, &settings, settings.seed, settings.eval_seeds, args.output)?;
+    let comparison = arena::run(&scenario, &model, settings, settings.seed, settings.eval_seeds, output)?;
     comparison.write(folder.path())?;
-    comparison.print(args.output)?;
-    if !args.output.quiet {
+    comparison.print(output)?;
+    if !output.quiet {
         eprintln!("everything is in {}", folder.path().display());
     }
-    Ok(())
+    Ok(Completed::Yes)
 }
 
 /// Opens the folder of a new run, and finds the HPA that is its base or rival.
 fn start(args: &TrainArgs, settings: &mut Settings) -> Result<RunFolder> {
-    let scenario = settings.world()?;
     let replace = if args.force { Replace::Allow } else { Replace::Refuse };
-    let label = format!("{}-{}", settings.algorithm.name(), scenario.name());
+    let label = format!("{}-{}", settings.algorithm.name(), settings.world()?.name());
     let folder = RunFolder::create(args.out.as_deref(), &label, replace)?;
-    // A run that goes on with another's policy has its base, too.
-    if settings.from.is_none() {
-        settings.tuned_hpa = arena::tuned_hpa(&scenario, settings.seed, args.output)?;
-    }
-    folder.describe(settings.seed, &*settings)?;
+    begin(&folder, settings, args.output)?;
     folder.point_latest()?;
     Ok(folder)
 }
 
+/// Finds what a run is compared with, and writes down what it is made of.
+pub(super) fn begin(folder: &RunFolder, settings: &mut Settings, output: OutputArgs) -> Result<()> {
+    // A run that goes on with another's policy has its base, too.
+    if settings.from.is_none() {
+        settings.tuned_hpa = arena::tuned_hpa(&settings.world()?, settings.seed, output)?;
+    }
+    folder.describe(settings.seed, &*settings)
+}
+
 /// Opens a run to go on with, and drops from its tables what its state does not hold.
-fn resume(name: &str) -> Result<(RunFolder, Settings, Option<Checkpoint>)> {
+pub(super) fn resume(name: &str) -> Result<(RunFolder, Settings, Option<Checkpoint>)> {
     let folder = RunFolder::open(name)?;
     let settings: Settings = folder.manifest()?.config;
     let path = folder.file(STATE);
@@ -125,7 +153,7 @@ fn learn(
     settings: &Settings,
     scenario: &Scenario,
     state: Option<&Checkpoint>,
-    args: &TrainArgs,
+    reporting: Reporting<'_>,
 ) -> Result<Option<Checkpoint>> {
     let steps = scenario.training_episode().as_secs() / scenario.control_interval().as_secs();
     let setup = Setup {
@@ -136,9 +164,9 @@ fn learn(
     };
     let backend = Backend::parse(&settings.backend)?;
     match settings.algorithm.learner(setup, settings.seed.child("learner"), backend)? {
-        AnyLearner::Ppo(learner) => drive(learner, folder, settings, scenario, state, args),
-        AnyLearner::A2c(learner) => drive(learner, folder, settings, scenario, state, args),
-        AnyLearner::Dqn(learner) => drive(learner, folder, settings, scenario, state, args),
+        AnyLearner::Ppo(learner) => drive(learner, folder, settings, scenario, state, reporting),
+        AnyLearner::A2c(learner) => drive(learner, folder, settings, scenario, state, reporting),
+        AnyLearner::Dqn(learner) => drive(learner, folder, settings, scenario, state, reporting),
     }
 }
 
@@ -148,7 +176,7 @@ fn drive<L: Trainable>(
     settings: &Settings,
     scenario: &Scenario,
     state: Option<&Checkpoint>,
-    args: &TrainArgs,
+    reporting: Reporting<'_>,
 ) -> Result<Option<Checkpoint>> {
     let progress = match state {
         Some(state) => state.resume(&mut learner)?,
@@ -160,7 +188,7 @@ fn drive<L: Trainable>(
     let world = Arc::new(scenario.on(Branch::Train));
     let tasks = (0..settings.algorithm.num_envs()).map(|_| task(settings, &world));
     let tasks = tasks.collect::<Result<Vec<SimTask>>>()?;
-    let mut watch = Watch::new(folder, settings, scenario, state, args)?;
+    let mut watch = Watch::new(folder, settings, scenario, state, reporting)?;
     if state.is_none() {
         watch.begin(&learner)?;
     }

@@ -1,8 +1,8 @@
 //! Looks on while a run trains: rows, progress, candidates, saved states.
 
-use super::SimTask;
+use super::{Reporting, SimTask};
 use crate::arena;
-use crate::args::{Log, TrainArgs};
+use crate::args::Log;
 use crate::progress;
 use crate::report::{SummaryWriter, UpdateWriter};
 use crate::run_folder::{MODEL, RunFolder, STATE, SUMMARY, UPDATES};
@@ -17,8 +17,8 @@ use autoscale_core::record::EpisodeRecord;
 use autoscale_core::seed::Branch;
 use autoscale_sim::scenario::Scenario;
 use indicatif::ProgressBar;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const COMMIT: &str = env!("AUTOSCALE_COMMIT");
@@ -67,10 +67,10 @@ impl<'a> Watch<'a> {
         settings: &'a Settings,
         scenario: &Scenario,
         state: Option<&Checkpoint>,
-        args: &TrainArgs,
+        reporting: Reporting<'_>,
     ) -> Result<Self> {
         let done = state.map_or(0, |s| s.manifest.episodes_done);
-        let bar = progress::bar(settings.episodes, "train", args.output);
+        let bar = progress::bar(settings.episodes, "train", reporting.output);
         bar.set_position(done);
         let updates = || UpdateWriter::open(&folder.file(UPDATES), settings.algorithm.name());
         let (name, now) = (format!("{}.{}", settings.algorithm.name(), std::process::id()), unix_time());
@@ -82,8 +82,8 @@ impl<'a> Watch<'a> {
             best: best_so_far(folder, state)?,
             bar,
             summary: SummaryWriter::open(&folder.file(SUMMARY), scenario.weights())?,
-            updates: args.log.contains(&Log::Csv).then(updates).transpose()?,
-            events: args.log.contains(&Log::Tensorboard).then(events).transpose()?,
+            updates: reporting.log.contains(&Log::Csv).then(updates).transpose()?,
+            events: reporting.log.contains(&Log::Tensorboard).then(events).transpose()?,
             stats: UpdateStats::new(),
             done,
             judged: done,
@@ -108,8 +108,6 @@ impl<'a> Watch<'a> {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        // From here on an interruption ends the program.
-        self.interrupt.store(true, Ordering::Relaxed);
         Ok(!stopped || self.stop == Some(Ending::GoodEnough))
     }
 
@@ -212,12 +210,18 @@ fn best_so_far(folder: &RunFolder, state: Option<&Checkpoint>) -> Result<Option<
 /// A flag that Ctrl-C raises; training then stops as soon as its state can be saved, at the next update. Where the flag
 /// is up already, by an earlier Ctrl-C or because training is over and saved, Ctrl-C ends the program.
 fn flag_of_interrupts() -> Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
+    // One for the program, which may train more than once.
+    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    if let Some(flag) = FLAG.get() {
+        return Ok(Arc::clone(flag));
+    }
+    let flag = Arc::clone(FLAG.get_or_init(Arc::default));
     let raised = Arc::clone(&flag);
     let interrupted = move || {
         if raised.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
+        eprintln!("stopping as soon as all can be saved; once more ends at once");
     };
     ctrlc::set_handler(interrupted).context("Ctrl-C cannot be handled")?;
     Ok(flag)

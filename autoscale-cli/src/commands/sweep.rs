@@ -1,0 +1,255 @@
+//! `autoscale sweep`: many runs of `train`, one a combination of flags, side by side; and a table of what came out.
+
+use super::train::{self, Completed, Reporting};
+use crate::args::{Cli, Command, OutputArgs, SweepArgs, TrainArgs};
+use crate::progress;
+use crate::report;
+use crate::run_folder::{COMPARISON, MANIFEST, MODEL, Replace, RunFolder};
+use crate::settings::Settings;
+use anyhow::{Context, Result, anyhow, bail};
+use autoscale_agents::checkpoint::Checkpoint;
+use autoscale_core::seed::{Seed, Stream};
+use clap::Parser;
+use rand::RngExt;
+use rayon::prelude::*;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a sweep is made of.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sweep {
+    /// Flags of `train` by their long names, the same for all runs.
+    #[serde(default)]
+    train: BTreeMap<String, Values>,
+    /// Flags with several values each: every combination is a run.
+    #[serde(default)]
+    grid: BTreeMap<String, Vec<Values>>,
+    /// Parameters of the algorithm drawn at random, so many times, for every combination.
+    random: Option<Random>,
+}
+
+/// Draws of parameters.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Random {
+    draws: u32,
+    #[serde(default)]
+    seed: u64,
+    /// As `--set` takes them.
+    set: BTreeMap<String, Draw>,
+}
+
+/// Where a parameter is drawn from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+enum Draw {
+    /// Every value between two is as likely.
+    Uniform(f64, f64),
+    /// Every order of magnitude between two is as likely.
+    Log(f64, f64),
+    /// One of these.
+    Choice(Vec<toml::Value>),
+}
+
+impl Draw {
+    fn from(&self, stream: &mut Stream) -> String {
+        match self {
+            Self::Uniform(low, high) => (low + (high - low) * stream.random::<f64>()).to_string(),
+            Self::Log(low, high) => (low * (high / low).powf(stream.random::<f64>())).to_string(),
+            Self::Choice(of) => plain(&of[stream.random_range(0..of.len())]),
+        }
+    }
+}
+
+/// A flag's value, or several of a flag that may be repeated.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Values {
+    Several(Vec<toml::Value>),
+    One(toml::Value),
+}
+
+impl Values {
+    fn words(&self) -> Vec<String> {
+        match self {
+            Self::Several(values) => values.iter().map(plain).collect(),
+            Self::One(value) => vec![plain(value)],
+        }
+    }
+}
+
+/// Text without quotes, numbers as they are.
+fn plain(value: &toml::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A run of a sweep.
+struct Trial {
+    /// What distinguishes it from the others: flag and value.
+    varied: BTreeMap<String, String>,
+    settings: Settings,
+    /// Its folder: of the same settings the same name.
+    key: String,
+}
+
+pub(crate) fn run(args: &SweepArgs) -> Result<()> {
+    let name = args.file.display();
+    let text = fs::read_to_string(&args.file).with_context(|| name.to_string())?;
+    let sweep: Sweep = toml::from_str(&text).with_context(|| name.to_string())?;
+    let trials = trials(&sweep).with_context(|| name.to_string())?;
+    if args.dry_run {
+        return list(&trials);
+    }
+    fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
+    let bar = progress::bar(trials.len() as u64, "sweep", args.output);
+    let stopped = AtomicBool::new(false);
+    let outcomes: Vec<Result<()>> = trials
+        .par_iter()
+        .map(|trial| {
+            if !stopped.load(Ordering::Relaxed) && finish(trial, &args.out)? == Completed::No {
+                stopped.store(true, Ordering::Relaxed);
+            }
+            bar.inc(1);
+            Ok(())
+        })
+        .collect();
+    bar.finish_and_clear();
+    // One that failed does not take the others with it.
+    let failed: Vec<String> = trials
+        .iter()
+        .zip(outcomes)
+        .filter_map(|(trial, outcome)| outcome.err().map(|error| format!("{}: {error:#}", trial.key)))
+        .collect();
+    if stopped.load(Ordering::Relaxed) {
+        eprintln!("stopped; the same command goes on");
+        return Ok(());
+    }
+    let rows = trials.iter().filter_map(|trial| row(trial, &args.out).transpose());
+    let rows = rows.collect::<Result<Vec<_>>>()?;
+    report::trials(&args.out.join("trials.csv"), &args.out.join("trials.parquet"), &rows)?;
+    if !args.output.quiet {
+        eprintln!("{} of {} runs are in {}", rows.len(), trials.len(), args.out.join("trials.csv").display());
+    }
+    if !failed.is_empty() {
+        bail!("{} of {} runs failed:\n{}", failed.len(), trials.len(), failed.join("\n"));
+    }
+    Ok(())
+}
+
+/// All runs of a sweep, checked.
+fn trials(sweep: &Sweep) -> Result<Vec<Trial>> {
+    let mut combinations: Vec<Vec<(&str, &Values)>> = vec![Vec::new()];
+    for (flag, values) in &sweep.grid {
+        let mut longer = Vec::with_capacity(combinations.len() * values.len());
+        for shorter in &combinations {
+            longer.extend(values.iter().map(|value| [&shorter[..], &[(flag.as_str(), value)]].concat()));
+        }
+        combinations = longer;
+    }
+    let mut trials = Vec::new();
+    for varied in &combinations {
+        let draws = sweep.random.as_ref().map_or(1, |random| random.draws);
+        for k in 0..draws {
+            let mut words = vec!["autoscale".to_owned(), "train".to_owned()];
+            let mut name = BTreeMap::new();
+            let mut add = |flag: &str, value: &str| words.extend([format!("--{flag}"), value.to_owned()]);
+            for (flag, values) in &sweep.train {
+                values.words().iter().for_each(|value| add(flag, value));
+            }
+            for (flag, values) in varied {
+                let values = values.words();
+                values.iter().for_each(|value| add(flag, value));
+                name.insert((*flag).to_owned(), values.join(" "));
+            }
+            if let Some(random) = &sweep.random {
+                let mut stream = Seed::root(random.seed).nth(u64::from(k)).stream();
+                for (parameter, draw) in &random.set {
+                    let value = draw.from(&mut stream);
+                    add("set", &format!("{parameter}={value}"));
+                    name.insert(parameter.clone(), value);
+                }
+            }
+            trials.push(trial(&words, name)?);
+        }
+    }
+    Ok(trials)
+}
+
+fn trial(words: &[String], varied: BTreeMap<String, String>) -> Result<Trial> {
+    let parsed = Cli::try_parse_from(words).map_err(|error| anyhow!("{error}"))?;
+    let Command::Train(args) = parsed.command else { bail!("only runs of train can be swept") };
+    if let TrainArgs { resume: Some(_), .. } | TrainArgs { out: Some(_), .. } = args {
+        bail!("--resume and --out are the sweep's own business");
+    }
+    let settings = Settings::from_args(&args)?;
+    let text = serde_json::to_string(&settings)?;
+    // FNV-1a in 128 bits: two runs of one sweep will not meet.
+    let (offset, prime) = (0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, 0x0100_0000_0000_0000_0000_013b);
+    let key = text.bytes().fold(offset, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(prime));
+    Ok(Trial { varied, settings, key: format!("{key:032x}") })
+}
+
+#[expect(clippy::print_stdout, reason = "the command's result goes to standard output")]
+fn list(trials: &[Trial]) -> Result<()> {
+    for trial in trials {
+        println!("{} {}", trial.key, serde_json::to_string(&trial.varied)?);
+    }
+    Ok(())
+}
+
+const SILENT: OutputArgs = OutputArgs { quiet: true, json: false };
+
+/// Does what is left of a run to do.
+fn finish(trial: &Trial, out: &Path) -> Result<Completed> {
+    let path = out.join(&trial.key);
+    if path.join(COMPARISON).exists() {
+        return Ok(Completed::Yes);
+    }
+    let reporting = Reporting { log: &[], output: SILENT };
+    if path.join(MANIFEST).exists() {
+        let (folder, settings, state) = train::resume(&path.display().to_string())?;
+        return train::complete(&folder, &settings, state.as_ref(), reporting);
+    }
+    let folder = RunFolder::create(Some(&path), &trial.key, Replace::Refuse)?;
+    let mut settings = trial.settings.clone();
+    train::begin(&folder, &mut settings, SILENT)?;
+    train::complete(&folder, &settings, None, reporting)
+}
+
+/// What came of a run that is finished: what distinguishes it, and its returns.
+fn row(trial: &Trial, out: &Path) -> Result<Option<BTreeMap<String, String>>> {
+    let folder = out.join(&trial.key);
+    if !folder.join(COMPARISON).exists() {
+        return Ok(None);
+    }
+    let mut row = trial.varied.clone();
+    row.insert("run".to_owned(), trial.key.clone());
+    row.insert("algorithm".to_owned(), trial.settings.algorithm.name().to_owned());
+    let model = Checkpoint::load(&folder.join(MODEL))?.manifest;
+    row.insert("episodes_done".to_owned(), model.episodes_done.to_string());
+    if let Some(earned) = model.validation_return {
+        row.insert("validation_return".to_owned(), earned.to_string());
+    }
+    let mut csv = csv::Reader::from_path(folder.join(COMPARISON))?;
+    for record in csv.deserialize() {
+        let record: BTreeMap<String, String> = record?;
+        if record.get("metric").is_some_and(|metric| metric == "return") {
+            let policy = record.get("policy").cloned().unwrap_or_default();
+            for part in ["estimate", "low", "high"] {
+                let value = record.get(part).cloned().unwrap_or_default();
+                // The best constant count differs from run to run.
+                let policy = if policy.contains("constant") {
+                    policy.replace(|c: char| c.is_ascii_digit(), "")
+                } else {
+                    policy.clone()
+                };
+                row.insert(format!("{policy} {part}"), value);
+            }
+        }
+    }
+    Ok(Some(row))
+}
