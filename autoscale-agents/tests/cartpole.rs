@@ -16,8 +16,8 @@ fn ppo() {
     let config = PpoConfig::cart_pole();
     let envs = config.num_envs;
     let make = |setup, backend| Ppo::new(config, setup, ROOT, backend).expect("in range");
-    let score = learn::<CartPole, _>(make, envs, ROOT, (1, 100_000 - 1024), 500.0);
-    assert!(score >= 475.0, "{score}");
+    let learnt = learn::<CartPole, _>(make, envs, ROOT, (1, 100_000 - 1024), 500.0);
+    assert!(learnt.score >= 475.0 && learnt.steps <= 100_000, "{learnt:?}");
 }
 
 #[test]
@@ -25,8 +25,8 @@ fn a2c() {
     let config = A2cConfig::cart_pole();
     let envs = config.num_envs;
     let make = |setup, backend| A2c::new(config, setup, ROOT, backend).expect("in range");
-    let score = learn::<CartPole, _>(make, envs, ROOT, (5000, 500_000), 500.0);
-    assert!(score >= 475.0, "{score}");
+    let learnt = learn::<CartPole, _>(make, envs, ROOT, (5000, 500_000 - 128), 500.0);
+    assert!(learnt.score >= 475.0 && learnt.steps <= 500_000, "{learnt:?}");
 }
 
 #[test]
@@ -34,6 +34,6 @@ fn dqn() {
     let config = DqnConfig::cart_pole();
     let envs = config.num_envs;
     let make = |setup, backend| Dqn::new(config, setup, ROOT, backend).expect("in range");
-    let score = learn::<CartPole, _>(make, envs, ROOT, (2000, 150_000), 500.0);
-    assert!(score >= 475.0, "{score}");
+    let learnt = learn::<CartPole, _>(make, envs, ROOT, (2000, 150_000 - 1000), 500.0);
+    assert!(learnt.score >= 475.0 && learnt.steps <= 150_000, "{learnt:?}");
 }

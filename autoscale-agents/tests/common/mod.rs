@@ -53,14 +53,24 @@ pub(crate) fn setup(task: &impl Task, total_steps: u64) -> Setup {
     }
 }
 
-/// The mean test return of the model chosen on validation seeds, which must come within `most` steps.
+/// What learning came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Learnt {
+    /// Mean return of 100 test episodes under the model chosen on validation seeds.
+    pub(crate) score: f64,
+    /// Environment steps until a model was good enough on validation seeds, or all that were allowed.
+    pub(crate) steps: u64,
+}
+
+/// Learns a task from seed `root` with `envs` environments, judging a model each `every` steps, until one's mean return on
+/// 20 validation episodes is `enough` or `most` steps are taken.
 pub(crate) fn learn<T: Task + Default + Send, L: Learner<Policy = GreedyActor>>(
     learner: impl FnOnce(Setup, Backend) -> L,
     envs: usize,
     root: Seed,
     (every, most): (u64, u64),
     enough: f64,
-) -> f64 {
+) -> Learnt {
     let mut learner = learner(setup(&T::default(), most), Backend::Flex);
     let mut keep =
         KeepBest { task: T::default(), root, every, most, enough, judged: 0, steps: 0, best: None };
@@ -70,5 +80,6 @@ pub(crate) fn learn<T: Task + Default + Send, L: Learner<Policy = GreedyActor>>(
     train(&mut learner, tasks, seeds, progress, Stepping::Sequential, &mut keep)
         .expect("tasks say when they end");
     let (_, mut policy) = keep.best.expect("judged at least once");
-    mean_return(&mut policy, &mut T::default(), (0..100).map(|k| root.episode(Branch::Test, k)))
+    let seeds = (0..100).map(|k| root.episode(Branch::Test, k));
+    Learnt { score: mean_return(&mut policy, &mut T::default(), seeds), steps: keep.steps }
 }

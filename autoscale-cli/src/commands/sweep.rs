@@ -158,11 +158,15 @@ fn trials(sweep: &Sweep) -> Result<Vec<Trial>> {
             let mut name = BTreeMap::new();
             let mut add = |flag: &str, value: &str| words.extend([format!("--{flag}"), value.to_owned()]);
             for (flag, values) in &sweep.train {
-                values.words().iter().for_each(|value| add(flag, value));
+                for value in values.words() {
+                    add(flag, &value);
+                }
             }
             for (flag, values) in varied {
                 let values = values.words();
-                values.iter().for_each(|value| add(flag, value));
+                for value in &values {
+                    add(flag, value);
+                }
                 name.insert((*flag).to_owned(), values.join(" "));
             }
             if let Some(random) = &sweep.random {
