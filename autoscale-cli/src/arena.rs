@@ -48,12 +48,16 @@ pub(crate) fn run(
     // Made once before the threads start, so that a mismatch is an error and not a panic.
     learned(checkpoint, settings)?;
     let hpa = Hpa::new(HpaConfig::default())?;
+    let config = match &settings.tuned_hpa {
+        Some(config) => config.clone(),
+        None => tuned_hpa(scenario, root, output)?,
+    };
     let constant = best_constant(&searched(scenario), root, output);
     let scenario = Arc::new(scenario.on(Branch::Test));
     let interval = scenario.control_interval();
     let seeds: Vec<Seed> = (0..episodes).map(|k| root.episode(Branch::Test, k)).collect();
     let learned = |_| learned(checkpoint, settings).expect("made once above");
-    let tuned = Hpa::new(settings.tuned_hpa.clone())?;
+    let tuned = Hpa::new(config.clone())?;
     let contenders = [
         Contender::new("hpa", |_| hpa.clone()),
         Contender::new("hpa-tuned", |_| tuned.clone()),
@@ -64,10 +68,8 @@ pub(crate) fn run(
     let world = || World::new(Arc::clone(&scenario), scenario.evaluation_episode());
     let records = run_suite(&contenders, world, &seeds, || bar.inc(1));
     bar.finish_and_clear();
-    let (window, target) = (
-        settings.tuned_hpa.behavior.scale_down.stabilization_window_seconds,
-        settings.tuned_hpa.target_utilization_percent,
-    );
+    let (window, target) =
+        (config.behavior.scale_down.stabilization_window_seconds, config.target_utilization_percent);
     let role = if settings.base == Base::TunedHpa { ", which the model was trained over," } else { "" };
     let found = format!(
         "hpa-tuned (target {target} %, down-scale window {window} s){role} and the best constant count"
@@ -161,9 +163,10 @@ fn best(
 ) -> usize {
     let seeds: Vec<Seed> = (0..SEARCH_EPISODES).map(|k| root.episode(Branch::Train, k)).collect();
     let bar = progress::bar(SEARCH_EPISODES * contenders.len() as u64, what, output);
+    // Copied for each episode: a flow takes long to prepare.
     let world =
-        || Simulator::new(Arc::clone(scenario), scenario.training_episode()).expect("its engine was checked");
-    let results = run_suite(contenders, world, &seeds, || bar.inc(1));
+        Simulator::new(Arc::clone(scenario), scenario.training_episode()).expect("its engine was checked");
+    let results = run_suite(contenders, || world.clone(), &seeds, || bar.inc(1));
     bar.finish_and_clear();
     let total =
         |r: &PolicyRecords| r.records.iter().map(|e| episode_return(e, &scenario.weights())).sum::<f64>();

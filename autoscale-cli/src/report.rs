@@ -150,7 +150,7 @@ pub(crate) fn keep_rows(path: &Path, column: &str, below: u64) -> Result<()> {
     }
     write_whole(path, &text[..whole])?;
     let tidy = || -> PolarsResult<DataFrame> {
-        let frame = read(path)?.lazy().filter(col(column).lt(lit(below)));
+        let frame = read(path)?.lazy().filter(col(column).cast(DataType::UInt64).lt(lit(below)));
         frame.sort([column], SortMultipleOptions::default()).collect()
     };
     let mut frame = tidy().with_context(|| format!("{}: cannot be read", path.display()))?;

@@ -45,8 +45,9 @@ pub(crate) struct Settings {
     pub(crate) backend: String,
     pub(crate) action_space: ActionSpace,
     pub(crate) base: Base,
-    /// The HPA that does best on training episodes, found when the run begins: a base, and a rival.
-    pub(crate) tuned_hpa: HpaConfig,
+    /// The HPA that does best on training episodes, where it is the base: found when the run begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tuned_hpa: Option<HpaConfig>,
     /// Numbers of the future that the critic sees.
     pub(crate) privileged: usize,
     /// Rewards are divided by this for the learner; tables show them undivided.
@@ -101,7 +102,7 @@ impl Settings {
                 }
                 BaseRule::Ratio => Base::Ratio(RATIO_TARGET),
             },
-            tuned_hpa: HpaConfig::default(),
+            tuned_hpa: None,
             privileged: match args.critic {
                 Critic::Blind => 0,
                 Critic::Foresight => FORESEEN_S.len(),
@@ -135,7 +136,10 @@ impl Settings {
     pub(crate) fn base_policy(&self) -> Result<Box<dyn Policy + Send>> {
         let scenario = self.world()?;
         Ok(match &self.base {
-            Base::TunedHpa => Box::new(Hpa::new(self.tuned_hpa.clone()).context("the base rule of the run")?),
+            Base::TunedHpa => {
+                let tuned = self.tuned_hpa.clone().context("tuned_hpa: the run has not found it")?;
+                Box::new(Hpa::new(tuned).context("the base rule of the run")?)
+            }
             Base::Hpa => Box::new(Hpa::new(HpaConfig::default())?),
             Base::Predictive(rule) => rule.make(&scenario).context("the base rule of the run")?,
             Base::Ratio(target) => {

@@ -182,9 +182,13 @@ fn records(
         Contender::new("candidate", move |_| rule.make(scenario).expect("what is drawn is in range"))
     };
     let contenders: Vec<Contender<'_>> = rules.iter().map(contender).collect();
+    // Copied for each episode: a flow takes long to prepare.
     let world =
-        || Simulator::new(Arc::clone(scenario), scenario.training_episode()).expect("its engine was checked");
-    run_suite(&contenders, world, seeds, finished).into_iter().map(|policy| policy.records).collect()
+        Simulator::new(Arc::clone(scenario), scenario.training_episode()).expect("its engine was checked");
+    run_suite(&contenders, || world.clone(), seeds, finished)
+        .into_iter()
+        .map(|policy| policy.records)
+        .collect()
 }
 
 /// The finalists on validation episodes, cheapest first.
