@@ -1,4 +1,4 @@
-//! The networks on the host: plain numbers, for acting without allocation. [`crate::graph`] has the same as tensors.
+//! The networks on the host: plain numbers, for acting without allocation. `graph` has the same as tensors.
 
 use autoscale_core::seed::Stream;
 use autoscale_core::validate::{ConfigError, Validate, count_in_range};
