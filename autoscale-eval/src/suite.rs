@@ -53,7 +53,7 @@ pub fn run_suite<E: Environment>(
             let mut policy = (contenders[c].make)(seed);
             run_episode(&mut world, &mut policy, seed, &mut ());
             finished();
-            world.record().clone()
+            world.record().condensed()
         })
         .collect();
     let mut results = Vec::with_capacity(contenders.len());
