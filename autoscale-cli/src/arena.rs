@@ -9,11 +9,13 @@ use crate::settings::{Base, Settings};
 use anyhow::Result;
 use autoscale_agents::checkpoint::Checkpoint;
 use autoscale_agents::learned::LearnedPolicy;
+use autoscale_core::record::EpisodeRecord;
 use autoscale_core::seed::{Branch, Seed};
 use autoscale_core::units::Replicas;
-use autoscale_eval::compare::{Row, compare, episode_return};
+use autoscale_eval::compare::{Row, compare};
 use autoscale_eval::report::{text_table, write_csv};
-use autoscale_eval::suite::{Contender, PolicyRecords, run_suite};
+use autoscale_eval::scores::{Scores, episode_return};
+use autoscale_eval::suite::{Contender, PolicyEpisodes, run_suite};
 use autoscale_policies::fixed::Fixed;
 use autoscale_policies::hpa::{Hpa, HpaConfig};
 use autoscale_sim::engine::Simulator;
@@ -31,7 +33,9 @@ const SUMMARY_ROWS: [&str; 3] = ["pod_hours", "slo_violations", "return"];
 /// The finished comparison.
 pub(crate) struct Comparison {
     scenario: Arc<Scenario>,
-    records: Vec<PolicyRecords>,
+    policies: Vec<PolicyEpisodes<Scores>>,
+    /// The first test episode under the default HPA and under the learned policy.
+    shown: [PolicyEpisodes<EpisodeRecord>; 2],
     /// The rivals' parameters, in words.
     found: String,
 }
@@ -66,15 +70,23 @@ pub(crate) fn run(
     ];
     let bar = progress::bar(episodes * contenders.len() as u64, "compare", output);
     let world = || World::new(Arc::clone(&scenario), scenario.evaluation_episode());
-    let records = run_suite(&contenders, world, &seeds, || bar.inc(1));
+    let weights = scenario.weights();
+    let keep = |episode: &EpisodeRecord| {
+        bar.inc(1);
+        Scores::of(episode, &weights)
+    };
+    let policies = run_suite(&contenders, world, &seeds, keep);
     bar.finish_and_clear();
+    let [hpa, .., model] = contenders;
+    let shown = run_suite(&[hpa, model], world, &seeds[..1], EpisodeRecord::clone);
+    let shown = shown.try_into().expect("one for each of the two");
     let (window, target) =
         (config.behavior.scale_down.stabilization_window_seconds, config.target_utilization_percent);
     let role = if settings.base == Base::TunedHpa { ", which the model was trained over," } else { "" };
     let found = format!(
         "hpa-tuned (target {target} %, down-scale window {window} s){role} and the best constant count"
     );
-    Ok(Comparison { scenario, records, found })
+    Ok(Comparison { scenario, policies, shown, found })
 }
 
 /// Mean return per hour of a policy on `episodes` training-length episodes of the validation branch.
@@ -88,9 +100,8 @@ pub(crate) fn validation_return(
         (0..settings.validation_seeds).map(|k| settings.seed.episode(Branch::Validate, k)).collect();
     let contender = Contender::new("candidate", |_| learned(checkpoint, settings).expect("made once above"));
     let world = || World::new(Arc::clone(scenario), scenario.training_episode());
-    let results = run_suite(&[contender], world, &seeds, || ());
-    let returns = results.iter().flat_map(|r| &r.records).map(|e| episode_return(e, &scenario.weights()));
-    Ok(returns.sum::<f64>() / seeds.len() as f64)
+    let results = run_suite(&[contender], world, &seeds, |e| episode_return(e, &scenario.weights()));
+    Ok(results[0].episodes.iter().sum::<f64>() / seeds.len() as f64)
 }
 
 /// A fresh learned policy.
@@ -166,39 +177,40 @@ fn best(
     // Copied for each episode: a flow takes long to prepare.
     let world =
         Simulator::new(Arc::clone(scenario), scenario.training_episode()).expect("its engine was checked");
-    let results = run_suite(contenders, || world.clone(), &seeds, || bar.inc(1));
+    let keep = |episode: &EpisodeRecord| {
+        bar.inc(1);
+        episode_return(episode, &scenario.weights())
+    };
+    let results = run_suite(contenders, || world.clone(), &seeds, keep);
     bar.finish_and_clear();
-    let total =
-        |r: &PolicyRecords| r.records.iter().map(|e| episode_return(e, &scenario.weights())).sum::<f64>();
-    let totals: Vec<f64> = results.iter().map(total).collect();
+    let totals: Vec<f64> = results.iter().map(|r| r.episodes.iter().sum()).collect();
     (0..totals.len()).rev().max_by(|&a, &b| totals[a].total_cmp(&totals[b])).unwrap_or(0)
 }
 
 impl Comparison {
     /// The learned policy.
-    fn learned(&self) -> &PolicyRecords {
-        self.records.last().expect("a comparison has policies")
+    fn learned(&self) -> &PolicyEpisodes<Scores> {
+        self.policies.last().expect("a comparison has policies")
     }
 
     /// The learned policy against another.
-    fn rows(&self, baseline: &PolicyRecords) -> Vec<Row> {
-        compare(baseline, self.learned(), &self.scenario.weights())
+    fn rows(&self, baseline: &PolicyEpisodes<Scores>) -> Vec<Row> {
+        compare(baseline, self.learned())
     }
 
     /// Writes `comparison.csv` and the two plots of the first test episode.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         let mut csv = Vec::new();
-        write_csv(&self.records, &self.scenario.weights(), &mut csv)?;
+        write_csv(&self.policies, &mut csv)?;
         write_whole(&folder.join(COMPARISON), &csv)?;
-        let (hpa, learned) = (&self.records[0], self.learned());
-        plot::episode(folder, [(&hpa.name, &hpa.records[0]), (&learned.name, &learned.records[0])])
+        plot::episode(folder, self.shown.each_ref().map(|shown| (&shown.name, &shown.episodes[0])))
     }
 
     /// Prints the comparison as asked for.
     #[expect(clippy::print_stdout, reason = "the command's result goes to standard output")]
     pub(crate) fn print(&self, output: OutputArgs) -> Result<()> {
         let learned = self.learned();
-        let rivals = &self.records[..self.records.len() - 1];
+        let rivals = &self.policies[..self.policies.len() - 1];
         if output.json {
             let tables: serde_json::Map<String, serde_json::Value> = rivals
                 .iter()
@@ -207,7 +219,7 @@ impl Comparison {
             let all = serde_json::json!({ "policy": learned.name, "against": tables });
             println!("{}", serde_json::to_string_pretty(&all)?);
         } else if !output.quiet {
-            let episodes = learned.records.len();
+            let episodes = learned.episodes.len();
             println!("{}: {} on {episodes} test episodes\n", self.scenario.name(), learned.name);
             let (hpa, others) = (&rivals[0], &rivals[1..]);
             println!("{}", text_table(&hpa.name, &learned.name, &self.rows(hpa)));

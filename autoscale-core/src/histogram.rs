@@ -18,7 +18,8 @@ const FLOOR: f64 = 1e-4;
 pub struct LogHistogram {
     /// Index of the first stored bucket.
     first: usize,
-    counts: Vec<u64>,
+    /// There is one of these for every interval of every episode under way, which is why counts are short.
+    counts: Vec<u32>,
     total: u64,
     sum_s: f64,
 }
@@ -68,6 +69,20 @@ impl LogHistogram {
         self.sum_s += seconds;
     }
 
+    /// Counts response times, in seconds, and takes no more memory than they need.
+    pub fn record_all_secs(&mut self, seconds: impl Iterator<Item = f64> + Clone) {
+        let ends = seconds.clone().fold(None, |ends, s| {
+            let (low, high) = ends.unwrap_or((s, s));
+            Some((s.min(low), s.max(high)))
+        });
+        if let Some((low, high)) = ends {
+            self.reach(bucket(low), bucket(high));
+        }
+        for s in seconds {
+            self.record_secs(s);
+        }
+    }
+
     /// Counts expected numbers: up to each of the rising `times_s`, in seconds, the rising number in `below`, spread
     /// evenly between two of them; numbers are rounded so that no fraction gets lost on the way.
     pub fn record_expected(&mut self, times_s: &[f64], below: &[f64]) {
@@ -89,7 +104,7 @@ impl LogHistogram {
             }
             let so_far = (intercept + slope * end).clamp(below[k - 1], below[k]);
             let rounded = if index == high { all } else { round(so_far) };
-            *count += (rounded - counted) as u64;
+            *count += (rounded - counted) as u32;
             self.sum_s += (rounded - counted) as f64 * end * half;
             counted = rounded;
             end *= growth;
@@ -98,6 +113,9 @@ impl LogHistogram {
     }
 
     /// Adds all that `other` counted.
+    ///
+    /// # Panics
+    /// When 2^32 or more come together in one bucket.
     pub fn merge(&mut self, other: &Self) {
         if other.total == 0 {
             return;
@@ -105,7 +123,7 @@ impl LogHistogram {
         self.reach(other.first, other.first + other.counts.len() - 1);
         let shift = other.first - self.first;
         for (mine, theirs) in self.counts[shift..].iter_mut().zip(&other.counts) {
-            *mine += theirs;
+            *mine = mine.checked_add(*theirs).expect("fewer than 2^32 in a bucket");
         }
         self.total += other.total;
         self.sum_s += other.sum_s;
@@ -144,7 +162,7 @@ impl LogHistogram {
         let rank = ((q * self.total as f64).ceil() as u64).clamp(1, self.total);
         let mut seen = 0;
         for (offset, count) in self.counts.iter().enumerate() {
-            seen += count;
+            seen += u64::from(*count);
             if seen >= rank {
                 return Some(Duration::from_secs_f64(middle(self.first + offset)));
             }

@@ -116,23 +116,6 @@ impl EpisodeRecord {
         all
     }
 
-    /// The same in a thirtieth of the memory: all response times are counted in the first interval. What is said of the
-    /// episode stays as it was, to the last digit; an interval keeps its summary.
-    #[must_use]
-    pub fn condensed(&self) -> Self {
-        let mut all = self.latency_histogram();
-        let condensed = |interval: &IntervalRecord| IntervalRecord {
-            histogram: std::mem::take(&mut all),
-            latency: interval.latency,
-            ..*interval
-        };
-        Self {
-            intervals: self.intervals.iter().map(condensed).collect(),
-            scale_events: self.scale_events.clone(),
-            ..*self
-        }
-    }
-
     /// What became of all requests of the episode.
     pub fn requests(&self) -> RequestCounts {
         self.intervals.iter().fold(RequestCounts::default(), |sum, i| RequestCounts {

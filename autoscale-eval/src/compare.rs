@@ -2,9 +2,8 @@
 
 use crate::estimate::{Estimate, bootstrap_mean};
 use crate::metric::{Direction, Family, metrics};
-use crate::suite::PolicyRecords;
-use autoscale_core::record::EpisodeRecord;
-use autoscale_core::reward::RewardWeights;
+use crate::scores::Scores;
+use crate::suite::PolicyEpisodes;
 use autoscale_core::seed::Seed;
 use serde::Serialize;
 use std::fmt;
@@ -52,42 +51,34 @@ pub struct Row {
     pub verdict: Verdict,
 }
 
-/// The return of an episode: its priced reward terms, per hour.
-pub fn episode_return(episode: &EpisodeRecord, weights: &RewardWeights) -> f64 {
-    weights.price(&episode.totals).total() * 3600.0 / episode.duration().as_secs_f64().max(1.0)
-}
-
 /// Compares all metrics and the return. A seed on which a metric lacks a value for one of the policies does not
 /// count for it; a metric that is left without a seed has no row.
 ///
 /// # Panics
 /// When the two have not run on the same seeds in the same order: their differences would mean nothing.
-pub fn compare(baseline: &PolicyRecords, candidate: &PolicyRecords, weights: &RewardWeights) -> Vec<Row> {
-    let seeds = |of: &PolicyRecords| of.records.iter().map(|e| e.seed).collect::<Vec<_>>();
+pub fn compare(baseline: &PolicyEpisodes<Scores>, candidate: &PolicyEpisodes<Scores>) -> Vec<Row> {
+    let seeds = |of: &PolicyEpisodes<Scores>| of.episodes.iter().map(|e| e.seed).collect::<Vec<_>>();
     assert_eq!(seeds(baseline), seeds(candidate), "only episodes of equal seeds are pairs");
-    let priced = |e: &EpisodeRecord| Some(episode_return(e, weights));
-    let overall = row(Family::Overall, "return", "price/h", Direction::Higher, baseline, candidate, priced);
-    let each = metrics().filter_map(|m| {
-        row(m.family(), m.name(), m.unit(), m.better(), baseline, candidate, |e| m.measure(e))
-    });
+    let pairs = |value: &dyn Fn(&Scores) -> Option<f64>| -> Vec<(f64, f64)> {
+        let both = baseline.episodes.iter().zip(&candidate.episodes);
+        both.filter_map(|(b, c)| Some((value(b)?, value(c)?))).collect()
+    };
+    let overall = pairs(&|e| Some(e.return_per_hour()));
+    let overall = row(Family::Overall, "return", "price/h", Direction::Higher, &overall);
+    let each = metrics()
+        .enumerate()
+        .filter_map(|(k, m)| row(m.family(), m.name(), m.unit(), m.better(), &pairs(&|e| e.metrics[k])));
     each.chain(overall).collect()
 }
 
+/// A row of pairs of the baseline's and the candidate's value.
 fn row(
     family: Family,
     metric: &'static str,
     unit: &'static str,
     better: Direction,
-    baseline: &PolicyRecords,
-    candidate: &PolicyRecords,
-    measure: impl Fn(&EpisodeRecord) -> Option<f64>,
+    pairs: &[(f64, f64)],
 ) -> Option<Row> {
-    let pairs: Vec<(f64, f64)> = baseline
-        .records
-        .iter()
-        .zip(&candidate.records)
-        .filter_map(|(b, c)| Some((measure(b)?, measure(c)?)))
-        .collect();
     // The same resamples for all three, so that the table is consistent in itself.
     let seed = Seed::root(0).child(metric);
     let estimate =
@@ -108,8 +99,8 @@ mod tests {
     use crate::report::{text_table, write_csv};
     use autoscale_core::histogram::LogHistogram;
     use autoscale_core::measurement::ReplicaCounts;
-    use autoscale_core::record::{EPISODE_RECORD_VERSION, IntervalRecord, RequestCounts};
-    use autoscale_core::reward::RewardTerms;
+    use autoscale_core::record::{EPISODE_RECORD_VERSION, EpisodeRecord, IntervalRecord, RequestCounts};
+    use autoscale_core::reward::{RewardTerms, RewardWeights};
     use autoscale_core::units::{Replicas, RequestRate, Timestamp};
     use rand::RngExt;
     use std::time::Duration;
@@ -143,10 +134,18 @@ mod tests {
     }
 
     /// Thirty episodes that differ widely among themselves, each `shift` pods above the usual.
-    fn policy(name: &str, shift: f64) -> PolicyRecords {
+    fn records(shift: f64) -> Vec<EpisodeRecord> {
         let mut stream = Seed::root(1).stream();
-        let records = (0..30).map(|k| episode(k, stream.random_range(5.0..50.0) + shift, 100)).collect();
-        PolicyRecords { name: name.to_owned(), records }
+        (0..30).map(|k| episode(k, stream.random_range(5.0..50.0) + shift, 100)).collect()
+    }
+
+    fn scored(name: &str, records: &[EpisodeRecord]) -> PolicyEpisodes<Scores> {
+        let episodes = records.iter().map(|e| Scores::of(e, &RewardWeights::default())).collect();
+        PolicyEpisodes { name: name.to_owned(), episodes }
+    }
+
+    fn policy(name: &str, shift: f64) -> PolicyEpisodes<Scores> {
+        scored(name, &records(shift))
     }
 
     fn find(rows: &[Row], metric: &str) -> Row {
@@ -155,7 +154,7 @@ mod tests {
 
     #[test]
     fn pairing_shows_a_shift_far_below_the_spread_between_seeds() {
-        let rows = compare(&policy("a", 0.0), &policy("b", 0.1), &RewardWeights::default());
+        let rows = compare(&policy("a", 0.0), &policy("b", 0.1));
         let pods = find(&rows, "mean_pods");
         assert!(pods.baseline.high > pods.candidate.low, "unpaired the intervals overlap");
         assert!((pods.difference.point - 0.1).abs() < 1e-9);
@@ -169,7 +168,7 @@ mod tests {
 
     #[test]
     fn exchanging_the_two_turns_difference_and_verdict_round() {
-        let rows = compare(&policy("b", 0.1), &policy("a", 0.0), &RewardWeights::default());
+        let rows = compare(&policy("b", 0.1), &policy("a", 0.0));
         assert!(find(&rows, "mean_pods").difference.high < 0.0);
         assert_eq!(find(&rows, "mean_pods").verdict, Verdict::Better);
         assert_eq!(find(&rows, "return").verdict, Verdict::Better);
@@ -177,26 +176,26 @@ mod tests {
 
     #[test]
     fn noise_around_zero_is_within_noise() {
-        let mut b = policy("b", 0.0);
-        for (k, record) in b.records.iter_mut().enumerate() {
+        let mut b = records(0.0);
+        for (k, record) in b.iter_mut().enumerate() {
             record.intervals[0].mean_pods += if k % 2 == 0 { 1.0 } else { -1.0 };
         }
-        let rows = compare(&policy("a", 0.0), &b, &RewardWeights::default());
+        let rows = compare(&policy("a", 0.0), &scored("b", &b));
         assert_eq!(find(&rows, "mean_pods").verdict, Verdict::WithinNoise);
     }
 
     #[test]
     fn a_seed_without_a_value_on_one_side_counts_on_neither() {
-        let mut a = policy("a", 0.0);
-        let mut b = policy("b", 0.0);
-        assert!(compare(&a, &b, &RewardWeights::default()).iter().all(|row| row.metric != "latency_mean"));
-        for k in 0..3 {
-            a.records[k].intervals[0].histogram.record_secs(0.1);
+        let (mut a, mut b) = (records(0.0), records(0.0));
+        let both = |a: &[EpisodeRecord], b: &[EpisodeRecord]| compare(&scored("a", a), &scored("b", b));
+        assert!(both(&a, &b).iter().all(|row| row.metric != "latency_mean"));
+        for e in &mut a[0..3] {
+            e.intervals[0].histogram.record_secs(0.1);
         }
-        for k in 1..4 {
-            b.records[k].intervals[0].histogram.record_secs(0.3);
+        for e in &mut b[1..4] {
+            e.intervals[0].histogram.record_secs(0.3);
         }
-        let latency = find(&compare(&a, &b, &RewardWeights::default()), "latency_mean");
+        let latency = find(&both(&a, &b), "latency_mean");
         assert_eq!((latency.baseline.n, latency.candidate.n, latency.difference.n), (2, 2, 2));
         assert!((latency.difference.point - 200.0).abs() < 1e-6);
     }
@@ -205,18 +204,17 @@ mod tests {
     #[should_panic(expected = "equal seeds")]
     fn other_seeds_are_no_pairs() {
         let mut b = policy("b", 0.0);
-        b.records.reverse();
-        compare(&policy("a", 0.0), &b, &RewardWeights::default());
+        b.episodes.reverse();
+        compare(&policy("a", 0.0), &b);
     }
 
     #[test]
     fn reports_are_tidy_and_finite() {
         let policies = [policy("a", 0.0), policy("b", 0.1)];
-        let weights = RewardWeights::default();
-        let table = text_table("a", "b", &compare(&policies[0], &policies[1], &weights));
+        let table = text_table("a", "b", &compare(&policies[0], &policies[1]));
         assert!(table.contains("mean_pods [pods]") && table.contains("worse"), "{table}");
         let mut bytes = Vec::new();
-        write_csv(&policies, &weights, &mut bytes).unwrap();
+        write_csv(&policies, &mut bytes).unwrap();
         let mut csv = csv::Reader::from_reader(bytes.as_slice());
         assert_eq!(csv.headers().unwrap(), vec!["policy", "metric", "unit", "estimate", "low", "high"]);
         let lines: Vec<csv::StringRecord> = csv.records().map(Result::unwrap).collect();

@@ -7,5 +7,6 @@ pub mod compare;
 pub mod estimate;
 pub mod metric;
 pub mod report;
+pub mod scores;
 pub mod suite;
 pub mod tune;

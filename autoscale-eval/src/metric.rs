@@ -370,14 +370,4 @@ mod tests {
         close("latency_p99", 1000.0);
         assert!((value("latency_mean", &e).unwrap() - 550.0).abs() < 1e-6);
     }
-
-    #[test]
-    fn a_condensed_episode_has_the_same_figures() {
-        let e = episode(&[(1.0, 1.0), (3.0, 0.5), (2.0, 2.5), (0.5, 1.0)]);
-        let condensed = e.condensed();
-        assert!(condensed.intervals[1..].iter().all(|i| i.histogram == LogHistogram::new()));
-        for metric in metrics() {
-            assert_eq!(metric.measure(&e), metric.measure(&condensed), "{}", metric.name());
-        }
-    }
 }

@@ -1,11 +1,10 @@
 //! Comparisons as text and as tidy CSV.
 
-use crate::compare::{Row, compare, episode_return};
+use crate::compare::{Row, compare};
 use crate::estimate::{Estimate, bootstrap_mean};
 use crate::metric::{Family, metrics};
-use crate::suite::PolicyRecords;
-use autoscale_core::record::EpisodeRecord;
-use autoscale_core::reward::RewardWeights;
+use crate::scores::Scores;
+use crate::suite::PolicyEpisodes;
 use autoscale_core::seed::Seed;
 
 /// A table for people: a line a metric, families apart.
@@ -57,19 +56,15 @@ fn signed(value: f64) -> String {
 
 /// A line a policy: pods, violations, and what both cost an hour, also against the first. Changes of the count are
 /// not part of that cost. `bound` is what no policy can be below in each episode, per hour.
-pub fn policy_table(records: &[PolicyRecords], weights: &RewardWeights, bound: Option<&[f64]>) -> String {
-    let width = records.iter().map(|r| r.name.chars().count()).max().unwrap_or(0).max(12);
-    let Some(first) = records.first() else { return String::new() };
-    let per_hour = |e: &EpisodeRecord, value: f64| value * 3600.0 / e.duration().as_secs_f64().max(1.0);
-    let cost = |e: &EpisodeRecord| {
-        let priced = weights.price(&e.totals);
-        per_hour(e, -(priced.pods + priced.violations))
-    };
+pub fn policy_table(policies: &[PolicyEpisodes<Scores>], bound: Option<&[f64]>) -> String {
+    let width = policies.iter().map(|r| r.name.chars().count()).max().unwrap_or(0).max(12);
+    let Some(first) = policies.first() else { return String::new() };
+    let cost = |e: &Scores| e.per_hour(-(e.priced.pods + e.priced.violations));
     let estimate = |values: Vec<f64>| bootstrap_mean(&values, Seed::root(0).child("cost"));
     let range = |e: Option<Estimate>| {
         e.map_or("-".to_owned(), |e| format!("{} [{}, {}]", short(e.point), short(e.low), short(e.high)))
     };
-    let baseline: Vec<f64> = first.records.iter().map(cost).collect();
+    let baseline: Vec<f64> = first.episodes.iter().map(cost).collect();
     let line = |[name, pods, violations, cost, against]: [&str; 5]| {
         format!("{name:<width$} {pods:>8} {violations:>12}   {cost:<26} {against}").trim_end().to_owned()
             + "\n"
@@ -78,12 +73,12 @@ pub fn policy_table(records: &[PolicyRecords], weights: &RewardWeights, bound: O
     let head = line(["policy", "pods", "violations", "cost/h [95 % interval]", &against]);
     let rule = "-".repeat(width + 82);
     let mut text = format!("{head}{rule}\n");
-    for policy in records {
-        let costs: Vec<f64> = policy.records.iter().map(cost).collect();
-        let n = policy.records.len().max(1) as f64;
-        let pods = policy.records.iter().map(|e| per_hour(e, e.totals.pod_hours)).sum::<f64>() / n;
+    for policy in policies {
+        let costs: Vec<f64> = policy.episodes.iter().map(cost).collect();
+        let n = policy.episodes.len().max(1) as f64;
+        let pods = policy.episodes.iter().map(|e| e.per_hour(e.totals.pod_hours)).sum::<f64>() / n;
         let (violated, arrived) =
-            policy.records.iter().fold((0, 0), |(v, a), e| (v + e.totals.violations, a + e.totals.arrivals));
+            policy.episodes.iter().fold((0, 0), |(v, a), e| (v + e.totals.violations, a + e.totals.arrivals));
         let share = 100.0 * violated as f64 / (arrived.max(1)) as f64;
         let against = estimate(costs.iter().zip(&baseline).map(|(cost, base)| cost - base).collect())
             .filter(|_| policy.name != first.name)
@@ -102,23 +97,19 @@ pub fn policy_table(records: &[PolicyRecords], weights: &RewardWeights, bound: O
 ///
 /// # Errors
 /// When the writer does not take it.
-pub fn write_csv(
-    records: &[PolicyRecords],
-    weights: &RewardWeights,
-    writer: impl std::io::Write,
-) -> Result<(), csv::Error> {
+pub fn write_csv(policies: &[PolicyEpisodes<Scores>], writer: impl std::io::Write) -> Result<(), csv::Error> {
     let mut csv = csv::Writer::from_writer(writer);
     csv.write_record(["policy", "metric", "unit", "estimate", "low", "high"])?;
     let mut line = |policy: &str, metric: &str, unit: &str, e: &Estimate| {
         let [point, low, high] = [e.point, e.low, e.high].map(|v| v.to_string());
         csv.write_record([policy, metric, unit, &point, &low, &high])
     };
-    for policy in records {
-        let measured = metrics().map(|m| {
-            let values = policy.records.iter().filter_map(|e| m.measure(e)).collect();
+    for policy in policies {
+        let measured = metrics().enumerate().map(|(k, m)| {
+            let values = policy.episodes.iter().filter_map(|e| e.metrics[k]).collect();
             (m.name(), m.unit(), values)
         });
-        let returns = policy.records.iter().map(|e| episode_return(e, weights)).collect();
+        let returns = policy.episodes.iter().map(Scores::return_per_hour).collect();
         for (metric, unit, values) in measured.chain([("return", "price/h", returns)]) {
             let values: Vec<f64> = values;
             if let Some(e) = bootstrap_mean(&values, Seed::root(0).child(metric)) {
@@ -126,10 +117,10 @@ pub fn write_csv(
             }
         }
     }
-    if let Some((candidate, baselines)) = records.split_last() {
+    if let Some((candidate, baselines)) = policies.split_last() {
         for baseline in baselines {
             let name = format!("{}-minus-{}", candidate.name, baseline.name);
-            for row in compare(baseline, candidate, weights) {
+            for row in compare(baseline, candidate) {
                 line(&name, row.metric, row.unit, &row.difference)?;
             }
         }

@@ -28,39 +28,38 @@ impl<'a> Contender<'a> {
     }
 }
 
-/// One policy's episodes, in the order of the seeds.
+/// What was kept of one policy's episodes, in the order of the seeds.
 #[derive(Clone, Debug)]
-pub struct PolicyRecords {
+pub struct PolicyEpisodes<T> {
     /// The policy's name.
     pub name: String,
-    /// Its episodes.
-    pub records: Vec<EpisodeRecord>,
+    /// A value an episode.
+    pub episodes: Vec<T>,
 }
 
-/// Runs every contender on the episode of every seed. `finished` is called after each, from any thread.
-pub fn run_suite<E: Environment>(
+/// Runs every contender on the episode of every seed. Of a finished episode that is kept which `keep` takes from its
+/// record, since a record is large; `keep` is called from any thread.
+pub fn run_suite<E: Environment, T: Send>(
     contenders: &[Contender<'_>],
     world: impl Fn() -> E + Sync,
     seeds: &[Seed],
-    finished: impl Fn() + Sync,
-) -> Vec<PolicyRecords> {
+    keep: impl Fn(&EpisodeRecord) -> T + Sync,
+) -> Vec<PolicyEpisodes<T>> {
     let jobs: Vec<(usize, Seed)> =
         (0..contenders.len()).flat_map(|c| seeds.iter().map(move |&seed| (c, seed))).collect();
-    let mut records: Vec<EpisodeRecord> = jobs
+    let mut kept: Vec<T> = jobs
         .into_par_iter()
-        .map(|(c, seed)| {
-            let mut world = world();
+        .map_init(&world, |world, (c, seed)| {
             let mut policy = (contenders[c].make)(seed);
-            run_episode(&mut world, &mut policy, seed, &mut ());
-            finished();
-            world.record().condensed()
+            run_episode(world, &mut policy, seed, &mut ());
+            keep(world.record())
         })
         .collect();
     let mut results = Vec::with_capacity(contenders.len());
     for contender in contenders {
-        let rest = records.split_off(seeds.len());
-        results.push(PolicyRecords { name: contender.name.clone(), records });
-        records = rest;
+        let rest = kept.split_off(seeds.len());
+        results.push(PolicyEpisodes { name: contender.name.clone(), episodes: kept });
+        kept = rest;
     }
     results
 }
@@ -143,16 +142,17 @@ mod tests {
         let contenders: Vec<Contender<'_>> =
             (2..5).map(|pods| Contender::new(pods.to_string(), move |_| Ask(pods))).collect();
         let finished = AtomicUsize::new(0);
-        let count = || {
+        let keep = |episode: &EpisodeRecord| {
             finished.fetch_add(1, Ordering::Relaxed);
+            episode.clone()
         };
-        let results = run_suite(&contenders, one_step, &seeds, count);
+        let results = run_suite(&contenders, one_step, &seeds, keep);
         assert_eq!(finished.into_inner(), 60);
         assert_eq!(results.len(), 3);
         for (result, pods) in results.iter().zip(2..) {
             assert_eq!(result.name, pods.to_string());
-            assert_eq!(result.records.iter().map(|e| e.seed).collect::<Vec<_>>(), seeds);
-            assert!(result.records.iter().all(|e| e.initial_replicas == Replicas::new(pods)));
+            assert_eq!(result.episodes.iter().map(|e| e.seed).collect::<Vec<_>>(), seeds);
+            assert!(result.episodes.iter().all(|e| e.initial_replicas == Replicas::new(pods)));
         }
     }
 }

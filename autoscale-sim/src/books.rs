@@ -22,9 +22,7 @@ impl Gathered {
     /// What the interval was; the next one begins, and the buffer goes round.
     pub(crate) fn close(&mut self) -> Truth {
         let mut histogram = LogHistogram::new();
-        for &latency in &self.latencies {
-            histogram.record_secs(f64::from(latency));
-        }
+        histogram.record_all_secs(self.latencies.iter().map(|&latency| f64::from(latency)));
         let truth = Truth {
             offered: self.offered,
             requests: self.counts,

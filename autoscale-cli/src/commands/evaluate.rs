@@ -8,9 +8,11 @@ use crate::run_folder::{COMPARISON, MODEL, RunFolder, write_whole};
 use crate::settings::{self, Settings};
 use anyhow::{Context, Result, bail};
 use autoscale_agents::checkpoint::Checkpoint;
+use autoscale_core::record::EpisodeRecord;
 use autoscale_core::seed::{Branch, Seed};
 use autoscale_eval::report::{policy_table, write_csv};
-use autoscale_eval::suite::{Contender, PolicyRecords, run_suite};
+use autoscale_eval::scores::Scores;
+use autoscale_eval::suite::{Contender, PolicyEpisodes, run_suite};
 use autoscale_policies::schedule::Schedule;
 use autoscale_sim::optimum::{Optimum, optimum};
 use autoscale_sim::scenario::Scenario;
@@ -64,26 +66,30 @@ fn policies(args: &EvaluateArgs) -> Result<()> {
     }
     let bar = progress::bar(args.seeds * contenders.len() as u64, "evaluate", args.output);
     let world = || World::new(Arc::clone(&scenario), length);
-    let records = run_suite(&contenders, world, &seeds, || bar.inc(1));
+    let keep = |episode: &EpisodeRecord| {
+        bar.inc(1);
+        Scores::of(episode, &scenario.weights())
+    };
+    let results = run_suite(&contenders, world, &seeds, keep);
     bar.finish_and_clear();
 
     let hours = length.as_secs_f64() / 3600.0;
     let bounds: Option<Vec<f64>> =
         optima.as_ref().map(|optima| seeds.iter().map(|s| optima[&s.number()].bound / hours).collect());
-    let table = policy_table(&records, &scenario.weights(), bounds.as_deref());
+    let table = policy_table(&results, bounds.as_deref());
     if let Some(out) = &args.out {
         fs::create_dir_all(out)?;
         let mut csv = Vec::new();
-        write_csv(&records, &scenario.weights(), &mut csv)?;
+        write_csv(&results, &mut csv)?;
         write_whole(&out.join(COMPARISON), &csv)?;
         write_whole(&out.join("policies.txt"), table.as_bytes())?;
     }
     if args.output.json {
-        let of = |policy: &PolicyRecords| -> serde_json::Value {
-            let totals: Vec<_> = policy.records.iter().map(|e| e.totals).collect();
+        let of = |policy: &PolicyEpisodes<Scores>| -> serde_json::Value {
+            let totals: Vec<_> = policy.episodes.iter().map(|e| e.totals).collect();
             serde_json::json!({ "policy": policy.name, "totals": totals })
         };
-        let all: Vec<_> = records.iter().map(of).collect();
+        let all: Vec<_> = results.iter().map(of).collect();
         println!(
             "{}",
             serde_json::to_string_pretty(&serde_json::json!({ "episodes": all, "bound_per_hour": bounds }))?

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use autoscale_core::record::EpisodeRecord;
 use autoscale_core::seed::{Branch, Seed};
 use autoscale_core::units::Replicas;
-use autoscale_eval::compare::episode_return;
+use autoscale_eval::scores::{Scores, episode_return};
 use autoscale_eval::suite::{Contender, run_suite};
 use autoscale_eval::tune::{Halving, front};
 use autoscale_policies::hpa::Behavior;
@@ -166,17 +166,20 @@ fn costs(
     bar: &ProgressBar,
 ) -> Vec<Vec<f64>> {
     let seeds: Vec<Seed> = episodes.map(|k| root.episode(Branch::Train, k)).collect();
-    let each = |e: &EpisodeRecord| -episode_return(e, &scenario.weights());
-    let records = records(scenario, rules, &seeds, || bar.inc(1));
-    records.iter().map(|records| records.iter().map(each).collect()).collect()
+    let keep = |episode: &EpisodeRecord| {
+        bar.inc(1);
+        -episode_return(episode, &scenario.weights())
+    };
+    episodes_of(scenario, rules, &seeds, keep)
 }
 
-fn records(
+/// What `keep` keeps of each rule's episodes.
+fn episodes_of<T: Send>(
     scenario: &Arc<Scenario>,
     rules: &[Rule],
     seeds: &[Seed],
-    finished: impl Fn() + Sync,
-) -> Vec<Vec<EpisodeRecord>> {
+    keep: impl Fn(&EpisodeRecord) -> T + Sync,
+) -> Vec<Vec<T>> {
     let contender = |rule: &Rule| {
         let rule = rule.clone();
         Contender::new("candidate", move |_| rule.make(scenario).expect("what is drawn is in range"))
@@ -185,10 +188,8 @@ fn records(
     // Copied for each episode: a flow takes long to prepare.
     let world =
         Simulator::new(Arc::clone(scenario), scenario.training_episode()).expect("its engine was checked");
-    run_suite(&contenders, || world.clone(), seeds, finished)
-        .into_iter()
-        .map(|policy| policy.records)
-        .collect()
+    let policies = run_suite(&contenders, || world.clone(), seeds, keep);
+    policies.into_iter().map(|policy| policy.episodes).collect()
 }
 
 /// The finalists on validation episodes, cheapest first.
@@ -205,21 +206,24 @@ fn judge(
         rule.make(&scenario)?;
     }
     let bar = progress::bar((rules.len() * seeds.len()) as u64, "validate", args.output);
-    let records = records(&scenario, &rules, &seeds, || bar.inc(1));
+    let keep = |episode: &EpisodeRecord| {
+        bar.inc(1);
+        Scores::of(episode, &scenario.weights())
+    };
+    let scores = episodes_of(&scenario, &rules, &seeds, keep);
     bar.finish_and_clear();
     let mut judged: Vec<Judged> = finalists
         .into_iter()
-        .zip(records)
-        .map(|((origin, rule), records)| {
-            let n = records.len() as f64;
-            let mean = |value: &dyn Fn(&EpisodeRecord) -> f64| records.iter().map(value).sum::<f64>() / n;
-            let hours = |e: &EpisodeRecord| e.duration().as_secs_f64() / 3600.0;
-            let share = |e: &EpisodeRecord| e.totals.violations as f64 / (e.totals.arrivals.max(1)) as f64;
+        .zip(scores)
+        .map(|((origin, rule), scores)| {
+            let n = scores.len() as f64;
+            let mean = |value: &dyn Fn(&Scores) -> f64| scores.iter().map(value).sum::<f64>() / n;
+            let share = |e: &Scores| e.totals.violations as f64 / (e.totals.arrivals.max(1)) as f64;
             Judged {
                 origin,
                 rule,
-                cost: mean(&|e| -episode_return(e, &scenario.weights())),
-                pods: mean(&|e| e.totals.pod_hours / hours(e)),
+                cost: mean(&|e| -e.return_per_hour()),
+                pods: mean(&|e| e.per_hour(e.totals.pod_hours)),
                 violations: 100.0 * mean(&share),
                 on_front: false,
             }

@@ -5,6 +5,7 @@ use autoscale_core::seed::{Branch, Seed};
 use autoscale_core::units::Replicas;
 use autoscale_eval::compare::compare;
 use autoscale_eval::report::text_table;
+use autoscale_eval::scores::Scores;
 use autoscale_eval::suite::{Contender, run_suite};
 use autoscale_policies::hpa::{Hpa, HpaConfig};
 use autoscale_sim::scenario::Scenario;
@@ -39,6 +40,6 @@ fn main() {
     let hpa = Hpa::new(HpaConfig::default()).expect("the default is valid");
     let contenders = [Contender::new("hpa", |_| hpa.clone()), Contender::new("trend", |_| Trend)];
     let world = || World::new(Arc::clone(&scenario), scenario.evaluation_episode());
-    let records = run_suite(&contenders, world, &seeds, || ());
-    println!("{}", text_table("hpa", "trend", &compare(&records[0], &records[1], &scenario.weights())));
+    let scores = run_suite(&contenders, world, &seeds, |episode| Scores::of(episode, &scenario.weights()));
+    println!("{}", text_table("hpa", "trend", &compare(&scores[0], &scores[1])));
 }
