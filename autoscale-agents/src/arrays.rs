@@ -122,6 +122,11 @@ impl Arrays {
         }
     }
 
+    /// The names of all, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// Leaves out all whose names begin like this.
     pub fn remove_all(&mut self, prefix: &str) {
         self.0.retain(|name, _| !name.starts_with(prefix));

@@ -45,6 +45,11 @@ impl Backend {
         }
     }
 
+    /// Those of this build.
+    pub fn available() -> impl Iterator<Item = Self> {
+        ["flex", "ndarray", "wgpu"].into_iter().filter_map(|name| Self::parse(name).ok())
+    }
+
     /// A device that records gradients.
     ///
     /// # Errors

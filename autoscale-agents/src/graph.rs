@@ -200,10 +200,18 @@ mod tests {
     const CHUNKS: usize = 3;
     const ROW: usize = 5;
 
-    /// The graph of a batch of sequences computes what acting step by step does, whatever the shape.
+    /// The graph of a batch of sequences computes what acting step by step does, whatever the shape and the backend.
     #[test]
     fn acting_and_learning_compute_the_same() {
-        let device = Backend::Flex.device().unwrap();
+        for backend in Backend::available() {
+            let largest = largest_difference(&backend.device().unwrap());
+            println!("{backend:?}: a forward pass is at most {largest:.1e} off");
+            assert!(largest < 1e-5, "{backend:?}: {largest}");
+        }
+    }
+
+    fn largest_difference(device: &Device) -> f32 {
+        let mut largest = 0.0f32;
         let config = |trunk, gru| NetConfig { hidden: vec![40, 24], trunk, gru };
         for (config, privileged) in [
             (config(Trunk::Shared, None), 0),
@@ -222,8 +230,8 @@ mod tests {
             keeps[CHUNKS * 2 + 1] = 0.0;
             let sequence =
                 Sequence { chunks: CHUNKS, length: STEPS, states: states.clone(), keeps: keeps.clone() };
-            let graph = ActorCriticGraph::of(&net, &device);
-            let input = Tensor::from_data(TensorData::new(rows.clone(), [STEPS * CHUNKS, ROW]), &device);
+            let graph = ActorCriticGraph::of(&net, device);
+            let input = Tensor::from_data(TensorData::new(rows.clone(), [STEPS * CHUNKS, ROW]), device);
             let (logits, values) = graph.forward(input, Some(&sequence));
             let (logits, values) = (numbers(logits), numbers(values));
             for chunk in 0..CHUNKS {
@@ -235,12 +243,13 @@ mod tests {
                     }
                     let (acted, value) = net.act(&rows[n * ROW..(n + 1) * ROW], &mut state);
                     for (a, b) in acted.iter().zip(&logits[n * 4..]) {
-                        assert!((a - b).abs() < 1e-5, "{config:?}: {a} {b}");
+                        largest = largest.max((a - b).abs());
                     }
-                    assert!((value - values[n]).abs() < 1e-5, "{config:?}: {value} {}", values[n]);
+                    largest = largest.max((value - values[n]).abs());
                 }
             }
         }
+        largest
     }
 
     #[test]

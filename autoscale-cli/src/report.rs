@@ -15,6 +15,7 @@ use polars::prelude::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// The losses that stand in each row: those of the last update before the episode was reported.
@@ -170,10 +171,14 @@ pub(crate) fn trials(csv: &Path, parquet: &Path, rows: &[BTreeMap<String, String
     let names: BTreeSet<&String> = rows.iter().flat_map(BTreeMap::keys).collect();
     let column = |&name: &&String| {
         let texts: Vec<Option<&str>> = rows.iter().map(|row| row.get(name).map(String::as_str)).collect();
-        let numbers: Vec<Option<f64>> = texts.iter().map(|text| text.and_then(|t| t.parse().ok())).collect();
-        let all = texts.iter().zip(&numbers).all(|(text, number)| text.is_some() == number.is_some());
         let name = name.as_str().into();
-        if all { Column::new(name, numbers) } else { Column::new(name, texts) }
+        if let Some(counts) = all_parsed::<i64>(&texts) {
+            Column::new(name, counts)
+        } else if let Some(numbers) = all_parsed::<f64>(&texts) {
+            Column::new(name, numbers)
+        } else {
+            Column::new(name, texts)
+        }
     };
     let mut frame = DataFrame::new(rows.len(), names.iter().map(column).collect())?;
     let mut bytes = Vec::new();
@@ -182,6 +187,11 @@ pub(crate) fn trials(csv: &Path, parquet: &Path, rows: &[BTreeMap<String, String
     bytes.clear();
     ParquetWriter::new(&mut bytes).finish(&mut frame)?;
     write_whole(parquet, &bytes)
+}
+
+/// The values of a column, where every text that is there is one.
+fn all_parsed<T: FromStr>(texts: &[Option<&str>]) -> Option<Vec<Option<T>>> {
+    texts.iter().map(|text| text.map(str::parse).transpose().ok()).collect()
 }
 
 /// The record of an episode, a row a control interval, as CSV and as Parquet.

@@ -240,7 +240,7 @@ fn a_sweep_is_a_table_of_runs_and_goes_on_where_it_stopped() {
     let mut csv = csv::Reader::from_reader(rows.as_bytes());
     let header = csv.headers().unwrap().clone();
     for name in
-        ["algo", "set", "learning_rate", "run", "validation_return", "ppo estimate", "a2c-minus-hpa low"]
+        ["algo", "set", "learning_rate", "run", "validation_return", "model estimate", "model-minus-hpa low"]
     {
         assert!(header.iter().any(|column| column == name), "{header:?} lacks {name}");
     }

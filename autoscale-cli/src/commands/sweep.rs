@@ -243,17 +243,21 @@ fn row(trial: &Trial, out: &Path) -> Result<Option<BTreeMap<String, String>>> {
         let record: BTreeMap<String, String> = record?;
         if record.get("metric").is_some_and(|metric| metric == "return") {
             let policy = record.get("policy").cloned().unwrap_or_default();
+            let column = policy.split("-minus-").map(|name| role(name, trial)).collect::<Vec<_>>();
             for part in ["estimate", "low", "high"] {
                 let value = record.get(part).cloned().unwrap_or_default();
-                // The best constant count differs from run to run.
-                let policy = if policy.contains("constant") {
-                    policy.replace(|c: char| c.is_ascii_digit(), "")
-                } else {
-                    policy.clone()
-                };
-                row.insert(format!("{policy} {part}"), value);
+                row.insert(format!("{} {part}", column.join("-minus-")), value);
             }
         }
     }
     Ok(Some(row))
+}
+
+/// What a policy is in the table, where each run may have another algorithm and another best constant count.
+fn role<'a>(name: &'a str, trial: &Trial) -> &'a str {
+    match name {
+        _ if name == trial.settings.algorithm.name() => "model",
+        _ if name.starts_with("constant-") => "constant",
+        _ => name,
+    }
 }
