@@ -77,8 +77,8 @@ impl ActionSpace {
         Self::Target { percents: vec![30, 40, 50, 60, 65, 70, 75, 80, 87, 95] }
     }
 
-    /// All counts between `least` and `most`, or of more than 24 that many, of which each is the same multiple of the one
-    /// before.
+    /// All counts between `least` and `most`, or of more than 24 that many from `least`, or 1, on, of which each is the same
+    /// multiple of the one before.
     pub fn absolute(least: Replicas, most: Replicas) -> Self {
         const MOST: u32 = 24;
         let (low, high) = (least.get(), most.get().max(least.get() + 1));

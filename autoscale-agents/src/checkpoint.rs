@@ -5,7 +5,8 @@
 //! * The header's key `autoscale.manifest` is a [`CheckpointManifest`] as JSON. Actions are the lines of its
 //!   `action_table`, features its `feature_names`.
 //! * What goes in is clamp((x − mean) / √(variance + 0.0001), ±10) of the first numbers of `normalizer.mean` and
-//!   `normalizer.variance`, which have what the critic sees behind the features; if `normalizer.count` is 0, x itself.
+//!   `normalizer.variance`, which have what the critic sees behind the features; if `normalizer.count` is 0,
+//!   clamp(x, ±10).
 //! * `policy.hidden.K.weight` is `[inputs, outputs]`, `PyTorch`'s transposed, and `policy.hidden.K.bias` is `[outputs]`.
 //!   Behind these layers, and only these, is a `ReLU`.
 //! * If the manifest's `net` has a `gru`, then comes `torch.nn.GRUCell` with `policy.gru.input` for its input and

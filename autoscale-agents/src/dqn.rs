@@ -2,7 +2,11 @@
 //! each part a switch: double (van Hasselt et al., 2016), dueling (Wang et al., 2016), several steps at once, and
 //! prioritised replay (Schaul et al., 2016). Figures have `CleanRL`'s names.
 
-use crate::arrays::{Arrays, Numbers, TryFromNumbers};
+mod state;
+#[cfg(test)]
+mod tests;
+
+use crate::arrays::Arrays;
 use crate::backend::Backend;
 use crate::categorical::argmax;
 use crate::graph::{TowerGraph, column, numbers, scalar};
@@ -11,13 +15,14 @@ use crate::learner::{Counters, Setup, SetupError, Trainable, Treatment};
 use crate::net::{NetConfig, Tower, Trunk};
 use crate::normalizer::{Normalizer, ReturnNormalizer};
 use crate::optimizer::{Optimizer, OptimizerConfig, clip_global_norm};
-use crate::replay::{Item, NStep, NStepState, Priorities, Replay, ReplayState, Truncation};
+use crate::replay::{Item, NStep, Priorities, Replay, Truncation};
 use autoscale_core::agent::{ActionIndex, Learner, Seen, Transition, UpdateStats};
 use autoscale_core::seed::Seed;
 use autoscale_core::validate::{ConfigError, Validate, count_in_range, in_range};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
+use state::{pending, put_pending, put_replay, replay};
 
 /// Prioritised replay.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,7 +51,7 @@ pub struct DqnConfig {
     pub num_envs: usize,
     /// Steps that are remembered.
     pub buffer_size: usize,
-    /// Steps of random actions before the first update.
+    /// Steps before the first update, explored at `start_e`.
     pub learning_starts: u64,
     /// Environment steps to an update.
     pub train_frequency: u64,
@@ -66,7 +71,7 @@ pub struct DqnConfig {
     pub exploration_fraction: f64,
     /// Updates between two moves of the target network.
     pub target_network_frequency: u64,
-    /// How much of the way it moves; 1 copies.
+    /// How much of the way it moves, 0 to 1.
     pub tau: f64,
     /// Whether the network that learns chooses the next action, and the target network judges it.
     pub double: bool,
@@ -264,6 +269,10 @@ impl Dqn {
         (self.counters.steps as f64 / self.setup.total_steps.max(1) as f64).min(1.0)
     }
 
+    fn learning_rate(&self) -> f64 {
+        self.config.learning_rate * if self.config.anneal_lr { 1.0 - self.fraction() } else { 1.0 }
+    }
+
     fn epsilon(&self) -> f64 {
         if self.counters.steps < self.config.learning_starts {
             return self.config.start_e;
@@ -327,19 +336,13 @@ impl Dqn {
         }
         let values: Tensor<1> = values.gather(1, chosen).squeeze_dim(1);
         let errors = values.clone() - column(targets, &self.device);
-        let losses = if self.config.huber {
-            // ½ e² up to 1, |e| − ½ beyond.
-            let inner = errors.clone().clamp(-1.0, 1.0);
-            inner.clone() * (errors.clone() - inner * 0.5)
+        let losses = if self.config.huber { huber(errors.clone()) } else { errors.clone().square() * 0.5 };
+        let loss = if self.config.priorities.is_some() {
+            // Schaul et al., section 3.4.
+            (losses * column(weights.clone(), &self.device)).mean()
         } else {
-            errors.clone().square() * 0.5
+            losses.mean()
         };
-        let weighted = if self.config.priorities.is_some() {
-            losses * column(weights.clone(), &self.device)
-        } else {
-            losses
-        };
-        let loss = weighted.mean();
 
         let figure = scalar(loss.clone().detach());
         let mut norm = f64::NAN;
@@ -347,8 +350,7 @@ impl Dqn {
             let mut gradient = graph.gradient(&loss);
             norm = clip_global_norm(&mut gradient, self.config.max_grad_norm);
             if norm.is_finite() {
-                let anneal = if self.config.anneal_lr { 1.0 - self.fraction() } else { 1.0 };
-                let learning_rate = self.config.learning_rate * anneal;
+                let learning_rate = self.learning_rate();
                 self.optimizer.step(learning_rate, self.online.parameters_mut(), &gradient);
             }
         }
@@ -384,6 +386,7 @@ impl Dqn {
         let mean = |sum: f64| sum / sums.updates.max(1) as f64;
         UpdateStats::from([
             ("charts/epsilon", self.epsilon()),
+            ("charts/learning_rate", self.learning_rate()),
             ("losses/td_loss", mean(sums.loss)),
             ("losses/q_values", mean(sums.values)),
             ("losses/grad_norm", mean(sums.norm)),
@@ -391,6 +394,12 @@ impl Dqn {
             ("losses/skipped_minibatches", sums.skipped as f64),
         ])
     }
+}
+
+/// ½ e² up to 1, |e| − ½ beyond.
+fn huber(errors: Tensor<1>) -> Tensor<1> {
+    let inner = errors.clone().clamp(-1.0, 1.0);
+    inner.clone() * (errors - inner * 0.5)
 }
 
 /// The value of an action in what a network gave.
@@ -531,56 +540,4 @@ impl Trainable for Dqn {
         self.n_step = NStep::restore(n, gamma, truncation(&self.config), &pending(arrays)?)?;
         Ok(())
     }
-}
-
-fn put_replay(arrays: &mut Arrays, replay: ReplayState) {
-    let mut put = |name: &str, numbers: Numbers| arrays.put(format!("training.replay.{name}"), numbers);
-    put("next", vec![replay.next as u64].into());
-    put("features", replay.features.into());
-    put("next_features", replay.next_features.into());
-    put("actions", replay.actions.into());
-    put("masks", replay.masks.into());
-    put("next_masks", replay.next_masks.into());
-    put("rewards", replay.rewards.into());
-    put("discounts", replay.discounts.into());
-    put("priorities", replay.priorities.into());
-    put("highest", vec![replay.highest].into());
-}
-
-fn replay(arrays: &Arrays, width: usize) -> Result<ReplayState, String> {
-    fn list<T: TryFromNumbers>(arrays: &Arrays, name: &str) -> Result<Vec<T>, String> {
-        Ok(arrays.get(&format!("training.replay.{name}"))?.to_vec())
-    }
-    Ok(ReplayState {
-        width,
-        next: arrays.exactly::<u64>("training.replay.next", 1)?[0] as usize,
-        features: list(arrays, "features")?,
-        next_features: list(arrays, "next_features")?,
-        actions: list(arrays, "actions")?,
-        masks: list(arrays, "masks")?,
-        next_masks: list(arrays, "next_masks")?,
-        rewards: list(arrays, "rewards")?,
-        discounts: list(arrays, "discounts")?,
-        priorities: list(arrays, "priorities")?,
-        highest: arrays.exactly("training.replay.highest", 1)?[0],
-    })
-}
-
-fn put_pending(arrays: &mut Arrays, pending: NStepState) {
-    let counts: Vec<u64> = pending.counts.iter().map(|&n| n as u64).collect();
-    arrays.put("training.pending.counts", counts);
-    arrays.put("training.pending.features", pending.features);
-    arrays.put("training.pending.masks", pending.masks);
-    arrays.put("training.pending.actions", pending.actions);
-    arrays.put("training.pending.rewards", pending.rewards);
-}
-
-fn pending(arrays: &Arrays) -> Result<NStepState, String> {
-    Ok(NStepState {
-        counts: arrays.get::<u64>("training.pending.counts")?.iter().map(|&n| n as usize).collect(),
-        features: arrays.get("training.pending.features")?.to_vec(),
-        masks: arrays.get("training.pending.masks")?.to_vec(),
-        actions: arrays.get("training.pending.actions")?.to_vec(),
-        rewards: arrays.get("training.pending.rewards")?.to_vec(),
-    })
 }

@@ -202,6 +202,7 @@ mod tests {
 
     /// The graph of a batch of sequences computes what acting step by step does, whatever the shape and the backend.
     #[test]
+    #[expect(clippy::print_stdout, reason = "how far off is worth knowing, too")]
     fn acting_and_learning_compute_the_same() {
         for backend in Backend::available() {
             let largest = largest_difference(&backend.device().unwrap());

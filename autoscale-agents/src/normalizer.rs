@@ -17,7 +17,7 @@ pub struct Normalizer {
 }
 
 impl Normalizer {
-    /// Leaves features as they are until something was seen.
+    /// Only clips features until something was seen.
     pub fn new(features: usize) -> Self {
         Self::of(0.0, vec![0.0; features], vec![1.0; features])
     }

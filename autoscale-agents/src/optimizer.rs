@@ -29,7 +29,7 @@ pub enum OptimizerConfig {
 impl OptimizerConfig {
     /// Adam with the ε that PPO's reference implementation has.
     pub const ADAM: Self = Self::Adam { beta_1: 0.9, beta_2: 0.999, eps: 1e-5 };
-    /// `RMSProp` with the constants of the A3C paper.
+    /// `RMSProp` with the decay of the A3C paper, and ε of A2C's reference implementation.
     pub const RMS_PROP: Self = Self::RmsProp { alpha: 0.99, eps: 1e-5 };
 
     pub(crate) fn check(self) -> Result<(), ConfigError> {

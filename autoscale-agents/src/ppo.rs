@@ -14,6 +14,7 @@ use crate::rollout_buffer::{Batch, Minibatch};
 use autoscale_core::agent::{ActionIndex, Learner, Seen, Transition, UpdateStats};
 use autoscale_core::seed::Seed;
 use autoscale_core::validate::{ConfigError, Validate, count_in_range, in_range};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 /// Hyperparameters, named as in `CleanRL`.
@@ -210,19 +211,9 @@ impl Ppo {
         let log_ratio = chosen - pick(&batch.log_probabilities);
         let ratio = log_ratio.clone().exp();
         let epsilon = self.config.clip_coef;
-
-        // L^CLIP, equation 7.
-        let unclipped = ratio.clone() * advantages.clone();
-        let clipped = ratio.clamp(1.0 - epsilon, 1.0 + epsilon) * advantages;
-        let policy_loss = -unclipped.min_pair(clipped).mean();
-        let returns = pick(&batch.returns);
-        let mut errors = (values.clone() - returns.clone()).square();
-        if self.config.clip_vloss {
-            let old = pick(&batch.values);
-            let kept = old.clone() + (values - old).clamp(-epsilon, epsilon);
-            errors = errors.max_pair((kept - returns).square());
-        }
-        let value_loss = errors.mean() * 0.5;
+        let policy_loss = policy_loss(ratio, advantages, epsilon);
+        let old = self.config.clip_vloss.then(|| pick(&batch.values));
+        let value_loss = value_loss(values, pick(&batch.returns), old, epsilon);
         // Equation 9, with the sign of a loss.
         let loss = policy_loss.clone() + value_loss.clone() * self.config.vf_coef
             - entropy.clone() * self.config.ent_coef;
@@ -246,6 +237,24 @@ impl Ppo {
         terms.grad_norm = self.actor.descend(&graph, &loss, learning_rate)?;
         Some(terms)
     }
+}
+
+/// −L^CLIP, equation 7.
+fn policy_loss(ratio: Tensor<1>, advantages: Tensor<1>, epsilon: f64) -> Tensor<1> {
+    let unclipped = ratio.clone() * advantages.clone();
+    let clipped = ratio.clamp(1.0 - epsilon, 1.0 + epsilon) * advantages;
+    -unclipped.min_pair(clipped).mean()
+}
+
+/// Half of the mean squared error; where the `old` values are given, of the worse of the new value and one at most ε from
+/// the old.
+fn value_loss(values: Tensor<1>, returns: Tensor<1>, old: Option<Tensor<1>>, epsilon: f64) -> Tensor<1> {
+    let mut errors = (values.clone() - returns.clone()).square();
+    if let Some(old) = old {
+        let kept = old.clone() + (values - old).clamp(-epsilon, epsilon);
+        errors = errors.max_pair((kept - returns).square());
+    }
+    errors.mean() * 0.5
 }
 
 impl Learner for Ppo {
@@ -320,5 +329,44 @@ impl LossTerms {
         self.approx_kl += other.approx_kl;
         self.clipfrac += other.clipfrac;
         self.grad_norm += other.grad_norm;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::column;
+
+    fn device() -> burn::tensor::Device {
+        Backend::Flex.device().unwrap()
+    }
+
+    /// The gradient of a loss of one column.
+    fn slope(x: &[f32], loss: impl Fn(Tensor<1>) -> Tensor<1>) -> Vec<f32> {
+        let x = column(x.to_vec(), &device()).require_grad();
+        let mut gradients = loss(x.clone()).backward();
+        x.grad_remove(&mut gradients).map(numbers).unwrap()
+    }
+
+    #[test]
+    fn a_ratio_beyond_the_clip_counts_only_where_that_is_worse() {
+        let advantages = || column(vec![1.0, -1.0, 1.0, -1.0, 2.0], &device());
+        // The least of r A and clip(r) A: 1.2, −1.5, 0.5, −0.8, 2.2.
+        let ratio = [1.5, 1.5, 0.5, 0.5, 1.1];
+        let loss = scalar(policy_loss(column(ratio.to_vec(), &device()), advantages(), 0.2));
+        assert!((loss + 1.6 / 5.0).abs() < 1e-6, "{loss}");
+        let slope = slope(&ratio, |ratio| policy_loss(ratio, advantages(), 0.2));
+        for (found, expected) in slope.iter().zip([0.0, 0.2, -0.2, 0.0, -0.4]) {
+            assert!((found - expected).abs() < 1e-6, "{slope:?}");
+        }
+    }
+
+    #[test]
+    fn a_clipped_value_counts_only_where_it_is_worse() {
+        let of = |values: &[f32]| column(values.to_vec(), &device());
+        let loss = |old| scalar(value_loss(of(&[3.0, 0.0]), of(&[0.0, 0.0]), old, 0.2));
+        assert!((loss(None) - 2.25).abs() < 1e-6);
+        // From 1 it may go to 1.2 and 0.8, where the errors are 1.44 and 0.64, and the others 9 and 0.
+        assert!((loss(Some(of(&[1.0, 1.0]))) - 9.64 / 4.0).abs() < 1e-6);
     }
 }

@@ -8,6 +8,7 @@ use autoscale_core::seed::Seed;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use thiserror::Error;
 
 /// A completed training episode.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -212,6 +213,22 @@ fn take_up<T: Task>(
     Ok(())
 }
 
+/// Training cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum TrainError {
+    /// A task refused a step without having said that its episode is over.
+    #[error(transparent)]
+    EpisodeOver(#[from] EpisodeOver),
+    /// What is saved was lived through in a world that differs from this one.
+    #[error(
+        "episode {episode} does not end where it ended before: the saved state is of another world or program"
+    )]
+    AnotherWorld {
+        /// The episode.
+        episode: u64,
+    },
+}
+
 /// An episode that ended and is not reported yet.
 type Ended<D> = (EpisodeSummary, D, Begun);
 
@@ -222,14 +239,13 @@ fn relive<T: Task, D>(
     ended: Vec<Begun>,
     seeds: &impl Fn(u64) -> Seed,
     mut detail: impl FnMut(&T) -> D,
-) -> Result<BTreeMap<u64, Ended<D>>, EpisodeOver> {
+) -> Result<BTreeMap<u64, Ended<D>>, TrainError> {
     let mut waiting = BTreeMap::new();
     let Some(slot) = slots.first_mut() else { return Ok(waiting) };
     for begun in ended {
         let seed = seeds(begun.episode);
-        if let Some(end) = slot.replay(&begun, seed)? {
-            waiting.insert(begun.episode, (slot.summary(seed, end), detail(&slot.task), begun));
-        }
+        let end = slot.replay(&begun, seed)?.ok_or(TrainError::AnotherWorld { episode: begun.episode })?;
+        waiting.insert(begun.episode, (slot.summary(seed, end), detail(&slot.task), begun));
         slot.rests = true;
     }
     Ok(waiting)
@@ -240,7 +256,7 @@ fn relive<T: Task, D>(
 /// of threads. What is left at the end is learnt from.
 ///
 /// # Errors
-/// When a task refuses a step without having said that its episode is over.
+/// See [`TrainError`].
 pub fn train<T: Task + Send, L: Learner, O: TrainObserver<T, L>>(
     learner: &mut L,
     tasks: Vec<T>,
@@ -248,7 +264,7 @@ pub fn train<T: Task + Send, L: Learner, O: TrainObserver<T, L>>(
     progress: Progress,
     stepping: Stepping,
     observer: &mut O,
-) -> Result<TrainReport, EpisodeOver> {
+) -> Result<TrainReport, TrainError> {
     let Progress { mut next, until, mut report, mut steps, mut updates, active, waiting: ended } = progress;
     let mut slots: Vec<Slot<T>> =
         tasks.into_iter().enumerate().map(|(env, task)| Slot::new(env, task)).collect();

@@ -1,4 +1,4 @@
-//! PPO, A2C and DQN solve CartPole-v1: a mean of 475 over 100 test episodes. More seeds are in an experiment.
+//! PPO, A2C and DQN solve CartPole-v1 within 100,000, 500,000 and 150,000 steps: a mean of 475 over 100 test episodes. More seeds are in an experiment.
 
 mod common;
 
@@ -17,7 +17,7 @@ fn ppo() {
     let envs = config.num_envs;
     let make = |setup, backend| Ppo::new(config, setup, ROOT, backend).expect("in range");
     let learnt = learn::<CartPole, _>(make, envs, ROOT, (1, 100_000 - 1024), 500.0);
-    assert!(learnt.score >= 475.0 && learnt.steps <= 100_000, "{learnt:?}");
+    assert!(learnt.score >= 475.0, "{} after {} steps", learnt.score, learnt.steps);
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn a2c() {
     let envs = config.num_envs;
     let make = |setup, backend| A2c::new(config, setup, ROOT, backend).expect("in range");
     let learnt = learn::<CartPole, _>(make, envs, ROOT, (5000, 500_000 - 128), 500.0);
-    assert!(learnt.score >= 475.0 && learnt.steps <= 500_000, "{learnt:?}");
+    assert!(learnt.score >= 475.0, "{} after {} steps", learnt.score, learnt.steps);
 }
 
 #[test]
@@ -35,5 +35,5 @@ fn dqn() {
     let envs = config.num_envs;
     let make = |setup, backend| Dqn::new(config, setup, ROOT, backend).expect("in range");
     let learnt = learn::<CartPole, _>(make, envs, ROOT, (2000, 150_000 - 1000), 500.0);
-    assert!(learnt.score >= 475.0 && learnt.steps <= 150_000, "{learnt:?}");
+    assert!(learnt.score >= 475.0, "{} after {} steps", learnt.score, learnt.steps);
 }

@@ -5,7 +5,7 @@ use crate::args::OutputArgs;
 use crate::plot;
 use crate::progress;
 use crate::run_folder::{COMPARISON, write_whole};
-use crate::settings::{Base, Settings};
+use crate::settings::Settings;
 use anyhow::Result;
 use autoscale_agents::checkpoint::Checkpoint;
 use autoscale_agents::learned::LearnedPolicy;
@@ -52,7 +52,9 @@ pub(crate) fn run(
     // Made once before the threads start, so that a mismatch is an error and not a panic.
     learned(checkpoint, settings)?;
     let hpa = Hpa::new(HpaConfig::default())?;
-    let config = match &settings.tuned_hpa {
+    // That of the run is a rival in the run's own world only; elsewhere it would not be tuned.
+    let own = settings.tuned_hpa.as_ref().filter(|_| settings.found_tuned_hpa_in(scenario));
+    let config = match own {
         Some(config) => config.clone(),
         None => tuned_hpa(scenario, root, output)?,
     };
@@ -82,14 +84,14 @@ pub(crate) fn run(
     let shown = shown.try_into().expect("one for each of the two");
     let (window, target) =
         (config.behavior.scale_down.stabilization_window_seconds, config.target_utilization_percent);
-    let role = if settings.base == Base::TunedHpa { ", which the model was trained over," } else { "" };
+    let role = if own.is_some() { ", which the model was trained over," } else { "" };
     let found = format!(
         "hpa-tuned (target {target} %, down-scale window {window} s){role} and the best constant count"
     );
     Ok(Comparison { scenario, policies, shown, found })
 }
 
-/// Mean return per hour of a policy on `episodes` training-length episodes of the validation branch.
+/// Mean return per hour of a policy on training-length episodes of the validation branch.
 pub(crate) fn validation_return(
     scenario: &Arc<Scenario>,
     checkpoint: &Checkpoint,

@@ -106,7 +106,7 @@ fn minimum(least: u32, peak: u32, draw: &mut Stream) -> u32 {
 }
 
 const SLOTS: [u32; 7] = [5, 10, 15, 30, 60, 120, 1440];
-const LEADS_S: [f64; 6] = [0.0, 30.0, 60.0, 120.0, 300.0, 600.0];
+const LEADS_S: [f64; 5] = [0.0, 60.0, 120.0, 300.0, 600.0];
 const WINDOWS_UP: [u32; 6] = [0, 0, 0, 15, 30, 60];
 const WINDOWS_DOWN: [u32; 8] = [0, 15, 30, 60, 120, 180, 300, 600];
 /// How often a parameter is the other's where two rules are mixed.

@@ -17,6 +17,8 @@ pub(crate) const STATE: &str = "state.safetensors";
 pub(crate) const SUMMARY: &str = "training_summary.csv";
 /// A row an update, where it was asked for.
 pub(crate) const UPDATES: &str = "updates.csv";
+/// How names of event files begin.
+pub(crate) const EVENTS: &str = "events.out.tfevents";
 pub(crate) const COMPARISON: &str = "comparison.csv";
 
 const RUNS: &str = "runs";
@@ -42,9 +44,11 @@ impl RunFolder {
         }
         fs::create_dir_all(&path).with_context(|| format!("{}: cannot be created", path.display()))?;
         if holds_a_run {
-            for name in [MANIFEST, MODEL, STATE, SUMMARY, UPDATES, COMPARISON] {
-                let file = path.join(name);
-                if file.exists() {
+            for entry in fs::read_dir(&path)? {
+                let file = entry?.path();
+                let name = file.file_name().unwrap_or_default().to_string_lossy();
+                let ours = [MANIFEST, MODEL, STATE, SUMMARY, UPDATES, COMPARISON].contains(&name.as_ref());
+                if ours || name.starts_with(EVENTS) {
                     fs::remove_file(&file)
                         .with_context(|| format!("{}: cannot be replaced", file.display()))?;
                 }

@@ -1,7 +1,7 @@
 //! From flags and files to what a run is made of.
 
 use crate::algorithm::AlgorithmConfig;
-use crate::args::{BaseRule, Critic, EngineArg, Space, TrainArgs, WorldArgs};
+use crate::args::{BaseRule, Critic, EngineArg, OutputArgs, Space, TrainArgs, WorldArgs};
 use crate::rule::{Rule, RuleKind};
 use crate::run_folder::RunFolder;
 use anyhow::{Context, Result, bail};
@@ -9,6 +9,7 @@ use autoscale_agents::actions::ActionSpace;
 use autoscale_agents::backend::Backend;
 use autoscale_agents::checkpoint::Checkpoint;
 use autoscale_agents::encoded::FORESEEN_S;
+use autoscale_agents::net::Trunk;
 use autoscale_core::policy::Policy;
 use autoscale_core::seed::Seed;
 use autoscale_core::units::Utilization;
@@ -114,6 +115,7 @@ impl Settings {
             stop_at: args.stop_at,
             scenario: scenario.to_toml(),
         };
+        settings.check_critic()?;
         let Some(before) = before else { return Ok(settings) };
         let from = args.from.as_ref().map(|run| RunFolder::open(run)).transpose()?;
         Ok(Self {
@@ -127,23 +129,39 @@ impl Settings {
         })
     }
 
+    /// Whether the algorithm has a critic that may see more than the policy.
+    fn check_critic(&self) -> Result<()> {
+        if self.privileged > 0 && matches!(self.algorithm, AlgorithmConfig::Dqn(_)) {
+            bail!("--critic foresight: dqn has no critic");
+        }
+        if self.privileged > 0 && self.algorithm.net().trunk == Trunk::Shared {
+            bail!("--critic foresight: needs a network of its own, --set net.trunk=separate");
+        }
+        Ok(())
+    }
+
     /// The world of a run.
     pub(crate) fn world(&self) -> Result<Scenario> {
         Ok(Scenario::from_toml(&self.scenario, "manifest")?)
     }
 
+    /// Whether the tuned HPA was searched for in this world: a run that began with another's policy has that one's.
+    pub(crate) fn found_tuned_hpa_in(&self, scenario: &Scenario) -> bool {
+        self.from.is_none() && scenario.to_toml() == self.scenario
+    }
+
     /// The rule that the policy was or will be trained over.
     pub(crate) fn base_policy(&self) -> Result<Box<dyn Policy + Send>> {
-        let scenario = self.world()?;
         Ok(match &self.base {
             Base::TunedHpa => {
                 let tuned = self.tuned_hpa.clone().context("tuned_hpa: the run has not found it")?;
                 Box::new(Hpa::new(tuned).context("the base rule of the run")?)
             }
             Base::Hpa => Box::new(Hpa::new(HpaConfig::default())?),
-            Base::Predictive(rule) => rule.make(&scenario).context("the base rule of the run")?,
+            Base::Predictive(rule) => rule.make(&self.world()?).context("the base rule of the run")?,
             Base::Ratio(target) => {
-                Box::new(RatioRule::new(Utilization::from_fraction(*target), scenario.control_interval()))
+                let interval = self.world()?.control_interval();
+                Box::new(RatioRule::new(Utilization::from_fraction(*target), interval))
             }
         })
     }
@@ -188,6 +206,18 @@ pub(crate) fn on_engine(scenario: Scenario, engine: Option<EngineArg>) -> Result
             let name = scenario.name().to_owned();
             scenario.with_engine(engine.into()).with_context(|| format!("--engine: {name}"))
         }
+    }
+}
+
+/// Says so where a policy is tested on what it was trained on: on a trace that both share, unless its days are split.
+pub(crate) fn warn_of_overlap(trained: &Scenario, tested: &Scenario, output: OutputArgs) {
+    let (Some(one), Some(other)) = (&trained.config().trace, &tested.config().trace) else { return };
+    let split = one.test_every_days.is_some() && one.test_every_days == other.test_every_days;
+    if one.path == other.path && !split && !output.quiet {
+        eprintln!(
+            "warning: {}: test episodes are cut from days that training sees; --test-every-days N keeps some apart",
+            one.path.display()
+        );
     }
 }
 

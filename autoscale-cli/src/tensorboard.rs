@@ -4,6 +4,7 @@
 //! message (`core/util/event.proto`) whose scalars sit in a `Summary` (`core/framework/summary.proto`).
 //! Only the few fields needed here are encoded.
 
+use crate::run_folder::EVENTS;
 use std::fs::File;
 use std::io::{BufWriter, Result, Write};
 use std::path::Path;
@@ -37,7 +38,7 @@ impl EventWriter {
     /// Makes `events.out.tfevents.<whole seconds of wall_time>.<name>` in `folder`, which must exist,
     /// and writes the version record. A file already there is an error, not overwritten.
     pub(crate) fn create(folder: &Path, wall_time: f64, name: &str) -> Result<Self> {
-        let path = folder.join(format!("events.out.tfevents.{}.{name}", wall_time as u64));
+        let path = folder.join(format!("{EVENTS}.{}.{name}", wall_time as u64));
         let file = BufWriter::new(File::create_new(path)?);
         let mut writer = Self { file };
         let mut event = Vec::new();

@@ -131,15 +131,19 @@ fn a_killed_run_is_resumed_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     small_world(folder.path());
     for algorithm in ["ppo", "a2c", "dqn"] {
-        // Learning starts early enough that the runs below are killed in the midst of it.
-        let steps = if algorithm == "dqn" { "learning_starts=100" } else { "num_steps=20" };
+        // DQN saves every thousand steps, which are fifty of these episodes.
+        let (steps, episodes, kills) = match algorithm {
+            "dqn" => ("learning_starts=100", 160, [5, 70, 130]),
+            _ => ("num_steps=20", 60, [5, 23, 47]),
+        };
+        let count = episodes.to_string();
         let args = [
             "--algo",
             algorithm,
             "--set",
             steps,
             "--episodes",
-            "60",
+            &count,
             "--validate-every",
             "10",
             "--log",
@@ -149,7 +153,7 @@ fn a_killed_run_is_resumed_to_the_same_bytes() {
         let more = ["--validation-seeds", "2", "--out", &whole];
         train(folder.path(), &args).args(more).assert().success();
         let whole = folder.path().join(whole);
-        for rows in [5, 23, 47] {
+        for rows in kills {
             let name = format!("{algorithm}-{rows}");
             let run = folder.path().join(&name);
             let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_autoscale"))
@@ -164,8 +168,10 @@ fn a_killed_run_is_resumed_to_the_same_bytes() {
             while written().lines().count() <= rows && child.try_wait().unwrap().is_none() {
                 std::thread::yield_now();
             }
+            assert!(child.try_wait().unwrap().is_none(), "{name}: it ended before it could be killed");
             child.kill().unwrap();
             child.wait().unwrap();
+            assert!(rows == 5 || run.join("state.safetensors").exists(), "{name}: nothing to resume from");
             // A kill in the midst of a row: it is cut off, and looks like an early episode.
             fs::write(run.join("training_summary.csv"), written() + "2").unwrap();
             autoscale(folder.path())
@@ -173,8 +179,8 @@ fn a_killed_run_is_resumed_to_the_same_bytes() {
                 .assert()
                 .success();
             let summary = written();
-            let episodes: Vec<&str> = summary.lines().skip(1).map(|l| l.split(',').next().unwrap()).collect();
-            assert_eq!(episodes, (0..60).map(|k| k.to_string()).collect::<Vec<_>>(), "{name}");
+            let rows: Vec<&str> = summary.lines().skip(1).map(|l| l.split(',').next().unwrap()).collect();
+            assert_eq!(rows, (0..episodes).map(|k| k.to_string()).collect::<Vec<_>>(), "{name}");
             let bytes = |folder: &Path, file| fs::read(folder.join(file)).unwrap();
             for file in ["model.safetensors", "state.safetensors", "comparison.csv"] {
                 assert!(bytes(&run, file) == bytes(&whole, file), "{name}: {file} differs");

@@ -9,7 +9,6 @@ use autoscale_core::units::{Replicas, RequestRate, TimeOfWeek, Utilization};
 use autoscale_core::validate::{ConfigError, count_in_range, in_range};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::time::Duration;
 
 const DAY_MINUTES: u32 = 24 * 60;
 
@@ -121,6 +120,8 @@ impl CronPolicy {
             let field = format!("triggers.{k}.desired_replicas");
             count_in_range(&field, u64::from(trigger.desired_replicas), 1, 1_000_000)?;
         }
+        // With none it would be inactive outside of its windows, and scaled to zero after a cool-down.
+        count_in_range("min_replica_count", u64::from(config.min_replica_count), 1, 1_000_000)?;
         let keda = Keda::new(KedaConfig {
             threshold: 1.0,
             min_replica_count: config.min_replica_count,
@@ -170,7 +171,8 @@ pub struct CronFit {
     pub quantile: f64,
     /// How busy that load should keep pods, 0.05 to 1.
     pub target_utilization: f64,
-    /// Pods are asked for this long before a slot and kept through it, 0 to 3,600 s.
+    /// Pods are asked for this long before a slot, in whole minutes rounded up, and kept through it; 0 to 3,600 s. On
+    /// which days it begins, the last minutes of the days before do not tell: they lead into both kinds of days.
     pub lead_s: f64,
 }
 
@@ -200,7 +202,7 @@ impl CronFit {
     ) -> Result<CronConfig, ConfigError> {
         in_range("quantile", self.quantile, 0.0, 1.0)?;
         let target = in_range("target_utilization", self.target_utilization, 0.05, 1.0)?;
-        let lead = Duration::from_secs_f64(in_range("lead_s", self.lead_s, 0.0, 3600.0)?);
+        let lead = (in_range("lead_s", self.lead_s, 0.0, 3600.0)? / 60.0).ceil() as u32;
         count_in_range("slot_minutes", u64::from(self.slot_minutes), 1, u64::from(DAY_MINUTES))?;
         if !DAY_MINUTES.is_multiple_of(self.slot_minutes) {
             return Err(ConfigError::new("slot_minutes", self.slot_minutes, "a divisor of 1,440"));
@@ -219,12 +221,7 @@ impl CronFit {
         for &days in kinds {
             let mut slots = vec![Vec::new(); (DAY_MINUTES / self.slot_minutes) as usize];
             for &(at, rate) in record.iter().filter(|(at, _)| days.include(at.weekday())) {
-                let early = TimeOfWeek::from_secs_f64(f64::from(at.seconds()) - lead.as_secs_f64());
-                let slot = |at: TimeOfWeek| (at.second_of_day() / 60 / self.slot_minutes) as usize;
-                slots[slot(at)].push(rate.per_second());
-                if slot(early) != slot(at) {
-                    slots[slot(early)].push(rate.per_second());
-                }
+                slots[(at.second_of_day() / 60 / self.slot_minutes) as usize].push(rate.per_second());
             }
             for (k, mut rates) in slots.into_iter().enumerate() {
                 let desired_replicas = if rates.is_empty() { otherwise } else { pods(&mut rates) };
@@ -238,8 +235,29 @@ impl CronFit {
                 }
             }
         }
-        Ok(CronConfig { min_replica_count: least.get(), max_replica_count: most.get(), triggers })
+        Ok(CronConfig {
+            triggers: early(&triggers, lead),
+            min_replica_count: least.get().max(1),
+            max_replica_count: most.get(),
+        })
     }
+}
+
+/// The same windows, each of which begins `lead` minutes before. What would begin before midnight gets a window of its own
+/// at the end of the day before.
+fn early(triggers: &[CronTrigger], lead: u32) -> Vec<CronTrigger> {
+    let mut all: Vec<CronTrigger> = Vec::new();
+    for trigger in triggers {
+        all.push(CronTrigger { start: Minute(trigger.start.0.saturating_sub(lead)), ..*trigger });
+        let more =
+            triggers.iter().any(|t| t.end.0 == DAY_MINUTES && t.desired_replicas < trigger.desired_replicas);
+        if trigger.start.0 < lead && more {
+            let start = Minute(DAY_MINUTES + trigger.start.0 - lead);
+            let (end, desired_replicas) = (Minute(DAY_MINUTES), trigger.desired_replicas);
+            all.push(CronTrigger { days: Days::Daily, start, end, desired_replicas });
+        }
+    }
+    all
 }
 
 /// The smallest value that at least this share of all are not above; zero without values.
@@ -280,13 +298,10 @@ mod tests {
         let range = (Replicas::new(2), Replicas::new(50));
         let config = fit.fit(&record(), capacity(), range).unwrap();
         // 140/s at 10/s a pod that should be 70 % busy.
-        for (minute, pods) in [(0, 5), (719, 5), (720, 20), (779, 20), (780, 5), (1439, 5)] {
+        for (minute, pods) in [(0, 5), (718, 5), (719, 20), (720, 20), (779, 20), (780, 5), (1439, 5)] {
             assert_eq!(wanted(&config, at(2, minute)), pods, "{minute}");
             assert_eq!(wanted(&config, at(6, minute)), 5, "{minute}");
         }
-        // One minute in thirty is below the 95 % quantile; with the maximum the slot before gets it too.
-        let most = CronFit { quantile: 1.0, ..fit }.fit(&record(), capacity(), range).unwrap();
-        assert_eq!((wanted(&most, at(2, 689)), wanted(&most, at(2, 690))), (5, 20));
         // All days alike: two in seven do not lower the quantile.
         let alike = CronFit { weekends: Weekends::Alike, ..fit }.fit(&record(), capacity(), range).unwrap();
         assert_eq!(wanted(&alike, at(6, 730)), 20);
@@ -295,6 +310,20 @@ mod tests {
         assert_eq!((wanted(&bounded, at(0, 0)), wanted(&bounded, at(0, 720))), (6, 9));
         let empty = fit.fit(&record()[..1], capacity(), range).unwrap();
         assert_eq!(wanted(&empty, at(3, 700)), 5, "nothing recorded");
+    }
+
+    #[test]
+    fn a_long_lead_goes_over_slots_and_over_midnight() {
+        let record: Vec<(TimeOfWeek, RequestRate)> = (0..7)
+            .flat_map(|day| (0..1440).map(move |minute| (day, minute)))
+            .map(|(day, minute)| (at(day, minute), if minute < 5 { 70.0 } else { 7.0 }))
+            .map(|(at, rate)| (at, RequestRate::new(rate).unwrap()))
+            .collect();
+        let fit = CronFit { slot_minutes: 5, lead_s: 570.0, ..CronFit::default() };
+        let config = fit.fit(&record, capacity(), (Replicas::ONE, Replicas::new(50))).unwrap();
+        for (minute, pods) in [(0, 10), (4, 10), (5, 1), (1429, 1), (1430, 10), (1439, 10)] {
+            assert_eq!(wanted(&config, at(3, minute)), pods, "{minute}");
+        }
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let checkpoint = Checkpoint::load(&folder.file(MODEL))?;
     let scenario = settings::world(&args.world)?;
     settings::same_interval(&scenario, &checkpoint)?;
+    settings::warn_of_overlap(&settings.world()?, &scenario, args.output);
     let root = Seed::root(args.seed);
     let comparison = arena::run(&scenario, &checkpoint, &settings, root, args.seeds, args.output)?;
     if let Some(out) = &args.out {

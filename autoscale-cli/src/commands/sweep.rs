@@ -1,7 +1,7 @@
 //! `autoscale sweep`: many runs of `train`, one a combination of flags, side by side; and a table of what came out.
 
 use super::train::{self, Completed, Reporting};
-use crate::args::{Cli, Command, OutputArgs, SweepArgs, TrainArgs};
+use crate::args::{Cli, Command, OutputArgs, SweepArgs};
 use crate::progress;
 use crate::report;
 use crate::run_folder::{COMPARISON, MANIFEST, MODEL, Replace, RunFolder};
@@ -13,7 +13,7 @@ use clap::Parser;
 use rand::RngExt;
 use rayon::prelude::*;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,6 +56,18 @@ enum Draw {
 }
 
 impl Draw {
+    fn check(&self, parameter: &str) -> Result<()> {
+        let expected = match self {
+            Self::Uniform(low, high) if !(low <= high && (high - low).is_finite()) => "two numbers that rise",
+            Self::Log(low, high) if !(0.0 < *low && low <= high && high.is_finite()) => {
+                "two numbers above zero that rise"
+            }
+            Self::Choice(of) if of.is_empty() => "at least one value",
+            _ => return Ok(()),
+        };
+        bail!("random.set.{parameter}: expected {expected}");
+    }
+
     fn from(&self, stream: &mut Stream) -> String {
         match self {
             Self::Uniform(low, high) => (low + (high - low) * stream.random::<f64>()).to_string(),
@@ -105,9 +117,12 @@ pub(crate) fn run(args: &SweepArgs) -> Result<()> {
         return list(&trials);
     }
     fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    let bar = progress::bar(trials.len() as u64, "sweep", args.output);
     let stopped = AtomicBool::new(false);
-    let outcomes: Vec<Result<()>> = trials
+    // Two combinations may come to the same run.
+    let mut keys = BTreeSet::new();
+    let distinct: Vec<&Trial> = trials.iter().filter(|trial| keys.insert(&trial.key)).collect();
+    let bar = progress::bar(distinct.len() as u64, "sweep", args.output);
+    let outcomes: Vec<Result<()>> = distinct
         .par_iter()
         .map(|trial| {
             if !stopped.load(Ordering::Relaxed) && finish(trial, &args.out)? == Completed::No {
@@ -119,12 +134,15 @@ pub(crate) fn run(args: &SweepArgs) -> Result<()> {
         .collect();
     bar.finish_and_clear();
     // One that failed does not take the others with it.
-    let failed: Vec<String> = trials
+    let failed: Vec<String> = distinct
         .iter()
         .zip(outcomes)
         .filter_map(|(trial, outcome)| outcome.err().map(|error| format!("{}: {error:#}", trial.key)))
         .collect();
     if stopped.load(Ordering::Relaxed) {
+        for failure in &failed {
+            eprintln!("failed: {failure}");
+        }
         eprintln!("stopped; the same command goes on");
         return Ok(());
     }
@@ -135,7 +153,7 @@ pub(crate) fn run(args: &SweepArgs) -> Result<()> {
         eprintln!("{} of {} runs are in {}", rows.len(), trials.len(), args.out.join("trials.csv").display());
     }
     if !failed.is_empty() {
-        bail!("{} of {} runs failed:\n{}", failed.len(), trials.len(), failed.join("\n"));
+        bail!("{} of {} runs failed:\n{}", failed.len(), distinct.len(), failed.join("\n"));
     }
     Ok(())
 }
@@ -149,6 +167,9 @@ fn trials(sweep: &Sweep) -> Result<Vec<Trial>> {
             longer.extend(values.iter().map(|value| [&shorter[..], &[(flag.as_str(), value)]].concat()));
         }
         combinations = longer;
+    }
+    for (parameter, draw) in sweep.random.iter().flat_map(|random| &random.set) {
+        draw.check(parameter)?;
     }
     let mut trials = Vec::new();
     for varied in &combinations {
@@ -186,8 +207,9 @@ fn trials(sweep: &Sweep) -> Result<Vec<Trial>> {
 fn trial(words: &[String], varied: BTreeMap<String, String>) -> Result<Trial> {
     let parsed = Cli::try_parse_from(words).map_err(|error| anyhow!("{error}"))?;
     let Command::Train(args) = parsed.command else { bail!("only runs of train can be swept") };
-    if let TrainArgs { resume: Some(_), .. } | TrainArgs { out: Some(_), .. } = args {
-        bail!("--resume and --out are the sweep's own business");
+    let own = args.resume.is_some() || args.out.is_some() || args.force || args.dry_run;
+    if own || !args.log.is_empty() {
+        bail!("--resume, --out, --force, --dry-run and --log are the sweep's own business");
     }
     let settings = Settings::from_args(&args)?;
     let text = serde_json::to_string(&settings)?;

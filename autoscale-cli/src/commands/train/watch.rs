@@ -8,7 +8,7 @@ use crate::report::{SummaryWriter, UpdateWriter};
 use crate::run_folder::{MODEL, RunFolder, STATE, SUMMARY, UPDATES};
 use crate::settings::Settings;
 use crate::tensorboard::EventWriter;
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use autoscale_agents::checkpoint::{Checkpoint, CheckpointInfo};
 use autoscale_agents::learner::Trainable;
 use autoscale_agents::trainer::{EpisodeSummary, Progress, Stop, TrainObserver};
@@ -17,11 +17,11 @@ use autoscale_core::record::EpisodeRecord;
 use autoscale_core::seed::Branch;
 use autoscale_sim::scenario::Scenario;
 use indicatif::ProgressBar;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-const COMMIT: &str = env!("AUTOSCALE_COMMIT");
+pub(super) const COMMIT: &str = env!("AUTOSCALE_COMMIT");
 
 /// Time between two saved states, so that saving costs little; what was done since the last is done again.
 const SAVE_EVERY: Duration = Duration::from_secs(2);
@@ -48,7 +48,8 @@ pub(super) struct Watch<'a> {
     /// Environment steps before this process.
     steps_before: u64,
     saved: Instant,
-    interrupt: Arc<AtomicBool>,
+    /// Ctrl-C waits for this run.
+    _interrupts: Interrupts,
     /// Ends training: an interruption whose state is saved, the target, or an error.
     stop: Option<Ending>,
     error: Option<anyhow::Error>,
@@ -75,11 +76,13 @@ impl<'a> Watch<'a> {
         let updates = || UpdateWriter::open(&folder.file(UPDATES), settings.algorithm.name());
         let (name, now) = (format!("{}.{}", settings.algorithm.name(), std::process::id()), unix_time());
         let events = || EventWriter::create(folder.path(), now, &name);
+        let best = best_so_far(folder, state)?;
+        let good_enough = settings.stop_at.is_some_and(|enough| best.is_some_and(|best| best >= enough));
         Ok(Self {
             folder,
             settings,
             scenario: Arc::new(scenario.on(Branch::Validate)),
-            best: best_so_far(folder, state)?,
+            best,
             bar,
             summary: SummaryWriter::open(&folder.file(SUMMARY), scenario.weights())?,
             updates: reporting.log.contains(&Log::Csv).then(updates).transpose()?,
@@ -91,8 +94,9 @@ impl<'a> Watch<'a> {
             begun: Instant::now(),
             steps_before: state.map_or(0, |s| s.manifest.counters.steps),
             saved: Instant::now(),
-            interrupt: flag_of_interrupts()?,
-            stop: None,
+            _interrupts: Interrupts::caught()?,
+            // It may have been killed after it had found one.
+            stop: good_enough.then_some(Ending::GoodEnough),
             error: None,
         })
     }
@@ -179,14 +183,14 @@ impl<'a> Watch<'a> {
         if judged {
             self.judge(learner)?;
         }
-        let interrupted = self.interrupt.load(Ordering::Relaxed);
+        let interrupted = Interrupts::raised();
         // After a candidate was judged always, so that a state never lacks one.
         if judged || interrupted || self.saved.elapsed() >= SAVE_EVERY {
             let state = self.candidate(learner).with_training_state(learner, progress());
             state.save(&self.folder.file(STATE))?;
             self.saved = Instant::now();
         }
-        if interrupted && !ended {
+        if interrupted && !ended && self.stop.is_none() {
             self.stop = Some(Ending::Interrupted);
         }
         Ok(())
@@ -207,24 +211,39 @@ fn best_so_far(folder: &RunFolder, state: Option<&Checkpoint>) -> Result<Option<
     Ok(Checkpoint::load(&path)?.manifest.validation_return)
 }
 
-/// A flag that Ctrl-C raises; training then stops as soon as its state can be saved, at the next update. Where the flag
-/// is up already, by an earlier Ctrl-C or because training is over and saved, Ctrl-C ends the program.
-fn flag_of_interrupts() -> Result<Arc<AtomicBool>> {
-    // One for the program, which may train more than once.
-    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-    if let Some(flag) = FLAG.get() {
-        return Ok(Arc::clone(flag));
-    }
-    let flag = Arc::clone(FLAG.get_or_init(Arc::default));
-    let raised = Arc::clone(&flag);
-    let interrupted = move || {
-        if raised.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
+/// Ctrl-C while something trains: training stops as soon as its state can be saved, at the next update. Once more, or
+/// where nothing trains, Ctrl-C ends the program.
+struct Interrupts;
+
+static RAISED: AtomicBool = AtomicBool::new(false);
+/// How many runs are being trained, for a sweep trains several.
+static TRAINING: AtomicUsize = AtomicUsize::new(0);
+
+impl Interrupts {
+    fn caught() -> Result<Self> {
+        static HANDLER: OnceLock<Result<(), ctrlc::Error>> = OnceLock::new();
+        let interrupted = || {
+            if RAISED.swap(true, Ordering::Relaxed) || TRAINING.load(Ordering::Relaxed) == 0 {
+                std::process::exit(130);
+            }
+            eprintln!("stopping as soon as all can be saved; once more ends at once");
+        };
+        if let Err(error) = HANDLER.get_or_init(|| ctrlc::set_handler(interrupted)) {
+            bail!("Ctrl-C cannot be handled: {error}");
         }
-        eprintln!("stopping as soon as all can be saved; once more ends at once");
-    };
-    ctrlc::set_handler(interrupted).context("Ctrl-C cannot be handled")?;
-    Ok(flag)
+        TRAINING.fetch_add(1, Ordering::Relaxed);
+        Ok(Self)
+    }
+
+    fn raised() -> bool {
+        RAISED.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        TRAINING.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Seconds since 1970, as `TensorBoard` wants them.
