@@ -10,7 +10,7 @@ pub(super) const METRICS: &[Entry] = &[
         family: Family::SloViolations,
         definition: "share of requests that were late, timed out, refused, lost or never finished",
         source: OWN,
-        measure: |e| percent(e, |r| r.violations()),
+        measure: |e| percent(e, RequestCounts::violations),
     },
     Entry {
         name: "late",
@@ -58,10 +58,9 @@ pub(super) const METRICS: &[Entry] = &[
         name: "error_budget_burned",
         unit: "%",
         family: Family::SloViolations,
-        definition: "requests that missed the SLO, over those that the error budget allows in the episode; 100 is \
-                     all of it",
+        definition: "slo_violations over the error budget: 100 is all that the episode's requests allow",
         source: "The Site Reliability Workbook (Google, 2018), chapters 2 (error budget) and 5 (burn rate)",
-        measure: |e| percent(e, |r| r.violations()).map(|violated| violated / BUDGET),
+        measure: |e| percent(e, RequestCounts::violations).map(|violated| violated / BUDGET),
     },
 ];
 
@@ -101,10 +100,9 @@ mod tests {
     fn violations_count_every_way_to_miss() {
         let e = episode(&[(1.0, 1.0); 3]);
         assert_eq!(value("slo_violations", &e), Some(5.0));
-        assert_eq!(
-            ["late", "timed_out", "refused", "lost"].map(|name| value(name, &e).unwrap()),
-            [2.0, 2.0, 1.0, 0.0]
-        );
+        for (name, share) in [("late", 2.0), ("timed_out", 2.0), ("refused", 1.0), ("lost", 0.0)] {
+            assert_eq!(value(name, &e), Some(share), "{name}");
+        }
         assert_eq!(value("error_budget_burned", &e), Some(500.0));
     }
 
