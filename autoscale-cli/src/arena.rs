@@ -27,7 +27,26 @@ use std::sync::Arc;
 /// Training episodes on which the best constant count is found.
 const SEARCH_EPISODES: u64 = 30;
 
-/// The rows that are shown against rivals other than the default HPA.
+/// The rows that are shown against the default HPA; `comparison.csv` has all.
+const SHOWN_ROWS: [&str; 15] = [
+    "latency_mean",
+    "latency_p50",
+    "latency_p90",
+    "latency_p95",
+    "latency_p99",
+    "scale_toggles",
+    "scale_events",
+    "replica_variance",
+    "mean_pods",
+    "pod_hours",
+    "reaction_time",
+    "overshoot",
+    "undershoot",
+    "slo_violations",
+    "return",
+];
+
+/// The rows that are shown against other rivals.
 const SUMMARY_ROWS: [&str; 3] = ["pod_hours", "slo_violations", "return"];
 
 /// The finished comparison.
@@ -224,12 +243,13 @@ impl Comparison {
             let episodes = learned.episodes.len();
             println!("{}: {} on {episodes} test episodes\n", self.scenario.name(), learned.name);
             let (hpa, others) = (&rivals[0], &rivals[1..]);
-            println!("{}", text_table(&hpa.name, &learned.name, &self.rows(hpa)));
+            let rows = |rival: &PolicyEpisodes<Scores>, shown: &[&str]| -> Vec<Row> {
+                self.rows(rival).into_iter().filter(|row| shown.contains(&row.metric)).collect()
+            };
+            println!("{}", text_table(&hpa.name, &learned.name, &rows(hpa, &SHOWN_ROWS)));
             println!("against {}, found on training episodes\n", self.found);
             for rival in others {
-                let overall: Vec<Row> =
-                    self.rows(rival).into_iter().filter(|r| SUMMARY_ROWS.contains(&r.metric)).collect();
-                println!("{}", text_table(&rival.name, &learned.name, &overall));
+                println!("{}", text_table(&rival.name, &learned.name, &rows(rival, &SUMMARY_ROWS)));
             }
             if episodes < 20 {
                 println!("fewer than 20 episodes: the intervals are approximate");

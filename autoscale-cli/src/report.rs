@@ -1,7 +1,7 @@
 //! `training_summary.csv`: streamed during training, finished by polars (which this module alone knows).
 
 use crate::run_folder::write_whole;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use autoscale_agents::trainer::EpisodeSummary;
 use autoscale_core::agent::UpdateStats;
 use autoscale_core::measurement::LatencySummary;
@@ -101,6 +101,10 @@ impl UpdateWriter {
 /// A table for more rows, with a header if it is new.
 fn append<'a>(path: &Path, header: impl Iterator<Item = &'a str>) -> Result<csv::Writer<File>> {
     let fresh = !path.exists();
+    let header: Vec<&str> = header.collect();
+    if !fresh && csv::Reader::from_path(path)?.headers()? != header {
+        bail!("{}: has other columns than this version of the program writes", path.display());
+    }
     let file = OpenOptions::new().create(true).append(true).open(path);
     let file = file.with_context(|| format!("{}: cannot be written", path.display()))?;
     let mut csv = csv::Writer::from_writer(file);

@@ -12,7 +12,7 @@ pub fn text_table(baseline: &str, candidate: &str, rows: &[Row]) -> String {
     let width = [baseline, candidate].map(|name| name.chars().count().max(10));
     let line = |[family, metric, baseline, candidate, difference, verdict]: [&str; 6]| {
         format!(
-            "{family:<15} {metric:<24} {baseline:>0$} {candidate:>1$}   {difference:<30} {verdict}\n",
+            "{family:<15} {metric:<30} {baseline:>0$} {candidate:>1$}   {difference:<30} {verdict}\n",
             width[0], width[1],
         )
     };
