@@ -31,6 +31,8 @@ pub(super) struct Watch<'a> {
     settings: &'a Settings,
     /// Where candidates are judged.
     scenario: Arc<Scenario>,
+    /// The candidate of before the first step, until it is judged.
+    start: Option<Checkpoint>,
     /// Validation return of the model in the folder.
     best: Option<f64>,
     bar: ProgressBar,
@@ -81,6 +83,7 @@ impl<'a> Watch<'a> {
         Ok(Self {
             folder,
             settings,
+            start: None,
             scenario: Arc::new(scenario.on(Branch::Validate)),
             best,
             bar,
@@ -101,9 +104,15 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// The start is a candidate too: where learning does not help, the base rule stays.
+    /// The start is a candidate too: where learning does not help, the base rule stays. It is judged when something has
+    /// been learnt, so that the first step need not wait; at once where it may be all that is wanted.
     pub(super) fn begin(&mut self, learner: &impl Trainable) -> Result<()> {
-        self.judge(learner)
+        let start = self.candidate(learner);
+        if self.settings.stop_at.is_some() {
+            return self.judge(start);
+        }
+        self.start = Some(start);
+        Ok(())
     }
 
     /// Whether the run came to its end; an error that happened on the way is returned now.
@@ -130,11 +139,10 @@ impl<'a> Watch<'a> {
     }
 
     /// Makes a candidate the run's model if it does better on validation episodes than all before.
-    fn judge(&mut self, learner: &impl Trainable) -> Result<()> {
-        self.judged = self.done;
-        let mut candidate = self.candidate(learner);
+    fn judge(&mut self, mut candidate: Checkpoint) -> Result<()> {
+        self.judged = candidate.manifest.episodes_done;
         let earned = arena::validation_return(&self.scenario, &candidate, self.settings)?;
-        let step = learner.counters().steps;
+        let step = candidate.manifest.counters.steps;
         if let Some(events) = &mut self.events {
             events.scalars(unix_time(), step, [("validation/return", earned)])?;
         }
@@ -177,11 +185,14 @@ impl<'a> Watch<'a> {
     ) -> Result<()> {
         self.stats.clone_from(stats);
         self.log(stats, steps)?;
+        if let Some(start) = self.start.take() {
+            self.judge(start)?;
+        }
         let due = |episodes: u64| episodes / self.settings.validate_every;
         let ended = self.done == self.settings.episodes;
         let judged = due(self.done) > due(self.judged) || (ended && self.judged < self.done);
         if judged {
-            self.judge(learner)?;
+            self.judge(self.candidate(learner))?;
         }
         let interrupted = Interrupts::raised();
         // After a candidate was judged always, so that a state never lacks one.
