@@ -1,0 +1,117 @@
+//! Intervals by resampling the runs within each stratum.
+
+use super::{StatisticsError, all_finite};
+use crate::estimate::Estimate;
+use autoscale_core::seed::{Seed, Stream};
+use rand::RngExt;
+
+/// Resamples of a bootstrap.
+const RESAMPLES: usize = 10_000;
+
+/// What `aggregate` makes of `scores[stratum][run]`, with its 95 % interval by the stratified percentile bootstrap
+/// (Agarwal et al. 2021, section 4.1): as many runs as a stratum has are drawn from it with replacement, in each
+/// stratum for itself, 10,000 times. The interval speaks about other seeds on the same scenarios, not about other
+/// scenarios. Its `n` is the number of runs of all strata.
+///
+/// # Errors
+/// When there is no stratum, one without a run, or a score that is not finite.
+pub fn stratified_interval(
+    scores: &[Vec<f64>],
+    seed: Seed,
+    aggregate: impl Fn(&[Vec<f64>]) -> f64,
+) -> Result<Estimate, StatisticsError> {
+    check_strata(scores)?;
+    let mut stream = seed.child("stratified").stream();
+    let mut drawn = scores.to_vec();
+    let resampled = resamples(|| {
+        redraw(scores, &mut drawn, &mut stream);
+        aggregate(&drawn)
+    });
+    Ok(percentile_estimate(aggregate(scores), resampled, runs(scores)))
+}
+
+/// There are strata, each has a run, and every score is finite.
+pub(super) fn check_strata(scores: &[Vec<f64>]) -> Result<(), StatisticsError> {
+    if scores.is_empty() {
+        return Err(StatisticsError::Empty);
+    }
+    if let Some(empty) = scores.iter().position(Vec::is_empty) {
+        return Err(StatisticsError::EmptyStratum(empty));
+    }
+    scores.iter().try_for_each(|runs| all_finite(runs))
+}
+
+/// How many runs all strata have.
+pub(super) fn runs(scores: &[Vec<f64>]) -> usize {
+    scores.iter().map(Vec::len).sum()
+}
+
+/// So many results of `draw` as a bootstrap takes.
+pub(super) fn resamples<T>(mut draw: impl FnMut() -> T) -> Vec<T> {
+    (0..RESAMPLES).map(|_| draw()).collect()
+}
+
+/// Fills `drawn`, which has the shape of `table`, with draws from the same stratum.
+pub(super) fn redraw<T: Copy>(table: &[Vec<T>], drawn: &mut [Vec<T>], stream: &mut Stream) {
+    for (runs, drawn) in table.iter().zip(drawn) {
+        for place in drawn {
+            *place = runs[stream.random_range(0..runs.len())];
+        }
+    }
+}
+
+/// A point with the middle 95 % of its resampled values.
+pub(super) fn percentile_estimate(point: f64, mut resampled: Vec<f64>, n: usize) -> Estimate {
+    resampled.sort_unstable_by(f64::total_cmp);
+    Estimate { point, low: quantile(&resampled, 0.025), high: quantile(&resampled, 0.975), n }
+}
+
+/// The quantile of sorted values, with a straight line between neighbours (Hyndman and Fan 1996, definition 7, which
+/// is numpy's).
+fn quantile(sorted: &[f64], q: f64) -> f64 {
+    let at = q * (sorted.len() - 1) as f64;
+    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    // Equal neighbours stay what they are, to the last bit.
+    if below.total_cmp(&above).is_eq() { below } else { below + (above - below) * at.fract() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::aggregate::{mean_of_means, pooled_interquartile_mean};
+    use super::*;
+
+    #[test]
+    fn runs_stay_in_their_stratum() {
+        // Strata far apart, hardly any spread within: drawn from all together, the mean would move by tens.
+        let scores = [vec![0.0, 0.1, 0.2], vec![100.0, 100.1, 100.2]];
+        let e = stratified_interval(&scores, Seed::root(1), mean_of_means).unwrap();
+        assert!((e.point - 50.1).abs() < 1e-9 && e.n == 6);
+        assert!(e.low >= 50.0 && e.low < e.point && e.point < e.high && e.high <= 50.2, "{e:?}");
+    }
+
+    #[test]
+    fn the_interval_of_two_coins_is_known() {
+        // One stratum of 0 and 1: resampled means are 0, 1/2, 1 with probabilities 1/4, 1/2, 1/4.
+        let e = stratified_interval(&[vec![0.0, 1.0]], Seed::root(1), mean_of_means).unwrap();
+        assert_eq!((e.point, e.low, e.high), (0.5, 0.0, 1.0));
+        // Eight of them: the mean is binomial(16)/16, whose 2.5 % quantile is 4/16.
+        let e = stratified_interval(&vec![vec![0.0, 1.0]; 8], Seed::root(1), mean_of_means).unwrap();
+        assert_eq!((e.point, e.low, e.high), (0.5, 0.25, 0.75));
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        let scores = [9, 7].map(|n| (0..n).map(|k| f64::from(k).sqrt()).collect());
+        let interval = |k| stratified_interval(&scores, Seed::root(k), pooled_interquartile_mean).unwrap();
+        assert_eq!(interval(1), interval(1));
+        assert_ne!(interval(1), interval(2));
+    }
+
+    #[test]
+    fn what_is_no_table_of_scores_is_refused() {
+        let of = |scores: &[Vec<f64>]| stratified_interval(scores, Seed::root(1), mean_of_means).unwrap_err();
+        assert_eq!(of(&[]), StatisticsError::Empty);
+        assert_eq!(of(&[vec![1.0], vec![]]), StatisticsError::EmptyStratum(1));
+        assert!(matches!(of(&[vec![1.0, f64::NAN]]), StatisticsError::NotFinite(v) if v.is_nan()));
+    }
+}
