@@ -7,7 +7,7 @@ use crate::graph::scalar;
 use crate::learned::GreedyActor;
 use crate::learner::{Counters, Setup, SetupError, Trainable, Treatment};
 use crate::net::NetConfig;
-use crate::on_policy::{Evaluated, OnPolicy, Rules, explained_variance};
+use crate::on_policy::{Evaluated, OnPolicy, Rules, explained_variance, on_policy_learner};
 use crate::optimizer::OptimizerConfig;
 use autoscale_core::agent::{ActionIndex, Learner, Seen, Transition, UpdateStats};
 use autoscale_core::seed::Seed;
@@ -164,53 +164,4 @@ impl A2c {
     }
 }
 
-impl Learner for A2c {
-    type Policy = GreedyActor;
-
-    fn explore(&mut self, seen: &Seen<'_>, actions: &mut Vec<ActionIndex>) {
-        self.actor.explore(seen, actions);
-    }
-
-    fn record(&mut self, transition: Transition<'_>) {
-        self.actor.record(&transition);
-    }
-
-    fn update(&mut self) -> Option<UpdateStats> {
-        (self.actor.kept() >= self.config.num_envs * self.config.num_steps).then(|| self.learn())
-    }
-
-    fn finish(&mut self) -> Option<UpdateStats> {
-        (self.actor.kept() > 0).then(|| self.learn())
-    }
-
-    fn snapshot(&self) -> GreedyActor {
-        self.actor.snapshot()
-    }
-}
-
-impl Trainable for A2c {
-    fn algorithm(&self) -> &'static str {
-        "a2c"
-    }
-
-    fn counters(&self) -> Counters {
-        self.actor.counters
-    }
-
-    fn weights(&self) -> Arrays {
-        self.actor.weights()
-    }
-
-    fn state(&self) -> Arrays {
-        self.actor.state()
-    }
-
-    fn load_weights(&mut self, arrays: &Arrays) -> Result<(), String> {
-        self.actor.load_weights(arrays)
-    }
-
-    fn load(&mut self, arrays: &Arrays) -> Result<(), String> {
-        self.actor.load_weights(arrays)?;
-        self.actor.load_state(arrays)
-    }
-}
+on_policy_learner!(A2c, "a2c");

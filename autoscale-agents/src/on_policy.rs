@@ -345,3 +345,61 @@ pub(crate) fn explained_variance(batch: &Batch) -> f64 {
     let spread = moments(&batch.returns).1;
     if spread > 0.0 { 1.0 - moments(&errors).1 / spread } else { 0.0 }
 }
+
+/// A learner is an [`OnPolicy`] called `actor`, a `config` that says how many steps of how many environments make a rollout,
+/// and how it learns from one: `learn`.
+macro_rules! on_policy_learner {
+    ($learner:ident, $name:literal) => {
+        impl Learner for $learner {
+            type Policy = GreedyActor;
+
+            fn explore(&mut self, seen: &Seen<'_>, actions: &mut Vec<ActionIndex>) {
+                self.actor.explore(seen, actions);
+            }
+
+            fn record(&mut self, transition: Transition<'_>) {
+                self.actor.record(&transition);
+            }
+
+            fn update(&mut self) -> Option<UpdateStats> {
+                (self.actor.kept() >= self.config.num_envs * self.config.num_steps).then(|| self.learn())
+            }
+
+            fn finish(&mut self) -> Option<UpdateStats> {
+                (self.actor.kept() > 0).then(|| self.learn())
+            }
+
+            fn snapshot(&self) -> GreedyActor {
+                self.actor.snapshot()
+            }
+        }
+
+        impl Trainable for $learner {
+            fn algorithm(&self) -> &'static str {
+                $name
+            }
+
+            fn counters(&self) -> Counters {
+                self.actor.counters
+            }
+
+            fn weights(&self) -> Arrays {
+                self.actor.weights()
+            }
+
+            fn state(&self) -> Arrays {
+                self.actor.state()
+            }
+
+            fn load_weights(&mut self, arrays: &Arrays) -> Result<(), String> {
+                self.actor.load_weights(arrays)
+            }
+
+            fn load(&mut self, arrays: &Arrays) -> Result<(), String> {
+                self.actor.load_weights(arrays)?;
+                self.actor.load_state(arrays)
+            }
+        }
+    };
+}
+pub(crate) use on_policy_learner;

@@ -8,7 +8,7 @@ use crate::graph::{numbers, scalar};
 use crate::learned::GreedyActor;
 use crate::learner::{Counters, Setup, SetupError, Trainable, Treatment};
 use crate::net::NetConfig;
-use crate::on_policy::{Evaluated, OnPolicy, Rules, explained_variance};
+use crate::on_policy::{Evaluated, OnPolicy, Rules, explained_variance, on_policy_learner};
 use crate::optimizer::OptimizerConfig;
 use crate::rollout_buffer::{Batch, Minibatch};
 use autoscale_core::agent::{ActionIndex, Learner, Seen, Transition, UpdateStats};
@@ -257,56 +257,7 @@ fn value_loss(values: Tensor<1>, returns: Tensor<1>, old: Option<Tensor<1>>, eps
     errors.mean() * 0.5
 }
 
-impl Learner for Ppo {
-    type Policy = GreedyActor;
-
-    fn explore(&mut self, seen: &Seen<'_>, actions: &mut Vec<ActionIndex>) {
-        self.actor.explore(seen, actions);
-    }
-
-    fn record(&mut self, transition: Transition<'_>) {
-        self.actor.record(&transition);
-    }
-
-    fn update(&mut self) -> Option<UpdateStats> {
-        (self.actor.kept() >= self.config.num_envs * self.config.num_steps).then(|| self.learn())
-    }
-
-    fn finish(&mut self) -> Option<UpdateStats> {
-        (self.actor.kept() > 0).then(|| self.learn())
-    }
-
-    fn snapshot(&self) -> GreedyActor {
-        self.actor.snapshot()
-    }
-}
-
-impl Trainable for Ppo {
-    fn algorithm(&self) -> &'static str {
-        "ppo"
-    }
-
-    fn counters(&self) -> Counters {
-        self.actor.counters
-    }
-
-    fn weights(&self) -> Arrays {
-        self.actor.weights()
-    }
-
-    fn state(&self) -> Arrays {
-        self.actor.state()
-    }
-
-    fn load_weights(&mut self, arrays: &Arrays) -> Result<(), String> {
-        self.actor.load_weights(arrays)
-    }
-
-    fn load(&mut self, arrays: &Arrays) -> Result<(), String> {
-        self.actor.load_weights(arrays)?;
-        self.actor.load_state(arrays)
-    }
-}
+on_policy_learner!(Ppo, "ppo");
 
 /// Figures of one gradient step.
 #[derive(Clone, Copy, Debug, Default)]
