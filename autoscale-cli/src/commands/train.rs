@@ -7,7 +7,7 @@ use crate::arena;
 use crate::args::{Log, OutputArgs, TrainArgs};
 use crate::plot;
 use crate::report;
-use crate::run_folder::{MODEL, Replace, RunFolder, STATE, SUMMARY, UPDATES};
+use crate::run_folder::{COMPARISON, MODEL, Replace, RunFolder, STATE, SUMMARY, UPDATES};
 use crate::settings::{Base, Settings, warn_of_overlap};
 use anyhow::{Context, Result, bail};
 use autoscale_agents::backend::Backend;
@@ -115,6 +115,13 @@ pub(super) fn resume(name: &str) -> Result<(RunFolder, Settings, Option<Checkpoi
     let settings: Settings = folder.manifest()?.config;
     let path = folder.file(STATE);
     let state = if path.exists() { Some(Checkpoint::load(&path)?) } else { None };
+    if state.is_none() {
+        // A run that was killed early has saved none; one that was compared has.
+        if folder.file(COMPARISON).exists() {
+            bail!("{name}: the run is finished, but its {STATE} is missing: it cannot be resumed");
+        }
+        eprintln!("{name}: nothing was saved yet; it begins anew");
+    }
     if state.as_ref().is_some_and(|state| state.manifest.commit != COMMIT) {
         eprintln!(
             "warning: {name}: begun by another version of this program; it will not end with the same bytes"
