@@ -1,5 +1,6 @@
 //! The command line, as close to the flags as can be.
 
+pub(crate) mod compare;
 pub(crate) mod trace;
 
 use crate::algorithm::Algorithm;
@@ -14,6 +15,7 @@ const EXAMPLES: &str = "Examples:
   autoscale train --trace requests.csv --target-mean-rps 300
   autoscale train --resume runs/20260101-120000-ppo-match-day
   autoscale evaluate --model latest --scenario bursts
+  autoscale compare --policies hpa,predictive,model:latest --out runs/mine
   autoscale tune --policy hpa --scenario bursts
   autoscale simulate --scenario bursts --policy hpa
   autoscale scenario show match-day > mine.toml
@@ -34,6 +36,8 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Repeat the comparison for a trained policy, or compare any policies, on any scenario or trace.
     Evaluate(EvaluateArgs),
+    /// Compare any policies on many scenarios, with intervals, tests and a report.
+    Compare(compare::CompareArgs),
     /// Search the parameters of a rule within a budget.
     Tune(TuneArgs),
     /// Train many times, one run a combination of flags, and put what came out into a table.

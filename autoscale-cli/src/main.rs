@@ -4,6 +4,7 @@ mod algorithm;
 mod arena;
 mod args;
 mod commands;
+mod digest;
 mod plot;
 mod policy_spec;
 mod progress;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     let result = match args::Cli::parse().command {
         args::Command::Train(args) => commands::train::run(&args),
         args::Command::Evaluate(args) => commands::evaluate::run(&args),
+        args::Command::Compare(args) => commands::compare::run(&args),
         args::Command::Tune(args) => commands::tune::run(&args),
         args::Command::Sweep(args) => commands::sweep::run(&args),
         args::Command::Simulate(args) => commands::simulate::run(&args),

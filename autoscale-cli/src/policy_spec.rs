@@ -1,7 +1,7 @@
 //! Policies by name, as given on the command line.
 
 use crate::rule::{Rule, RuleKind, Space};
-use crate::run_folder::{MODEL, RunFolder};
+use crate::run_folder::{MANIFEST, MODEL, RunFolder};
 use crate::settings::{self, Settings};
 use anyhow::{Context, Result, bail};
 use autoscale_agents::checkpoint::Checkpoint;
@@ -19,6 +19,7 @@ use autoscale_policies::schedule::Schedule;
 use autoscale_sim::clairvoyant::clairvoyant_schedule;
 use autoscale_sim::scenario::Scenario;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,6 +125,29 @@ impl PolicySpec {
             },
             Self::Model(_) => "model",
         }
+    }
+
+    /// With `{scenario}` in names of files and runs replaced by that of a scenario.
+    pub(crate) fn in_scenario(&self, scenario: &str) -> Self {
+        let named = |text: &String| text.replace("{scenario}", scenario);
+        match self {
+            Self::Manifest(file) => Self::Manifest(named(file)),
+            Self::Rule(kind, file) => Self::Rule(*kind, file.as_ref().map(named)),
+            Self::Model(run) => Self::Model(named(run)),
+            other => other.clone(),
+        }
+    }
+
+    /// The files that decide what it does.
+    pub(crate) fn files(&self) -> Result<Vec<PathBuf>> {
+        Ok(match self {
+            Self::Manifest(file) | Self::Rule(_, Some(file)) => vec![PathBuf::from(file)],
+            Self::Model(run) => {
+                let folder = RunFolder::open(run)?;
+                vec![folder.file(MANIFEST), folder.file(MODEL)]
+            }
+            _ => Vec::new(),
+        })
     }
 
     /// What makes the policy for each episode of the scenario that has this length; files are read and schedules fitted

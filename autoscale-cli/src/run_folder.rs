@@ -97,7 +97,7 @@ impl RunFolder {
             version: RUN_MANIFEST_VERSION,
             command: std::env::args().collect::<Vec<_>>().join(" "),
             program: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: env!("AUTOSCALE_COMMIT").to_owned(),
+            commit: commit().to_owned(),
             host: host(),
             started: now(),
             seed,
@@ -111,6 +111,11 @@ impl RunFolder {
         serde_json::from_slice(&text)
             .with_context(|| format!("{}: not a manifest of this version of the program", path.display()))
     }
+}
+
+/// The commit that the program was built from, `unknown` outside a checkout, `+` behind it for local changes.
+pub(crate) const fn commit() -> &'static str {
+    env!("AUTOSCALE_COMMIT")
 }
 
 /// What to do with a run that is there already.
