@@ -52,6 +52,8 @@ const SUMMARY_ROWS: [&str; 3] = ["pod_hours", "slo_violations", "return"];
 /// The finished comparison.
 pub(crate) struct Comparison {
     scenario: Arc<Scenario>,
+    /// Above the test episodes.
+    root: Seed,
     policies: Vec<PolicyEpisodes<Scores>>,
     /// The first test episode under the default HPA and under the learned policy.
     shown: [PolicyEpisodes<EpisodeRecord>; 2],
@@ -107,7 +109,7 @@ pub(crate) fn run(
     let found = format!(
         "hpa-tuned (target {target} %, down-scale window {window} s){role} and the best constant count"
     );
-    Ok(Comparison { scenario, policies, shown, found })
+    Ok(Comparison { scenario, root, policies, shown, found })
 }
 
 /// Mean return per hour of a policy on training-length episodes of the validation branch.
@@ -224,7 +226,9 @@ impl Comparison {
         let mut csv = Vec::new();
         write_csv(&self.policies, &mut csv)?;
         write_whole(&folder.join(COMPARISON), &csv)?;
-        plot::episode(folder, self.shown.each_ref().map(|shown| (&shown.name, &shown.episodes[0])))
+        let title = format!("{}, the first test episode of seed {}", self.scenario.name(), self.root);
+        let shown = self.shown.each_ref().map(|shown| (shown.name.as_str(), &shown.episodes[0]));
+        plot::pair(folder, &title, shown)
     }
 
     /// Prints the comparison as asked for.

@@ -5,7 +5,7 @@ use autoscale_core::environment::Environment;
 use autoscale_core::histogram::LogHistogram;
 use autoscale_core::policy::Policy;
 use autoscale_core::record::EpisodeRecord;
-use autoscale_core::rollout::run_episode;
+use autoscale_core::rollout::{StepSink, run_episode};
 use autoscale_core::seed::Seed;
 use autoscale_core::units::RequestRate;
 use serde::{Deserialize, Serialize};
@@ -192,7 +192,7 @@ fn places(scenarios: usize, policies: usize, episodes: usize) -> impl Iterator<I
     })
 }
 
-/// Runs one episode and gives `keep` its record; a panic on the way is an error and not the end of the study.
+/// Runs one episode, at which `sink` looks on, and gives `keep` its record; a panic on the way is an error and not the end of the study.
 ///
 /// # Errors
 /// What the panic said.
@@ -200,12 +200,13 @@ pub fn run_guarded<E: Environment, P: Policy, T>(
     environment: E,
     policy: P,
     seed: Seed,
+    sink: &mut impl StepSink,
     keep: impl FnOnce(&EpisodeRecord) -> T,
 ) -> Result<T, String> {
-    // Nothing of what may be half-changed outlives the call.
+    // Nothing of what may be half-changed outlives the call but the sink, which has seen what came before.
     let episode = AssertUnwindSafe(|| {
         let (mut environment, mut policy) = (environment, policy);
-        run_episode(&mut environment, &mut policy, seed, &mut ());
+        run_episode(&mut environment, &mut policy, seed, sink);
         keep(environment.record())
     });
     catch_unwind(episode).map_err(|panic| said(&*panic))
@@ -294,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_that_says_what_happened() {
-        let run = |k| run_guarded(one_step(), Fragile, Seed::root(k), |e| e.initial_replicas);
+        let run = |k| run_guarded(one_step(), Fragile, Seed::root(k), &mut (), |e| e.initial_replicas);
         assert_eq!(run(2), Ok(Replicas::new(7)));
         assert_eq!(run(3), Err("no idea what to do with 3".to_owned()));
     }

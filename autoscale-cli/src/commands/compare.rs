@@ -1,6 +1,8 @@
 //! `autoscale compare`: policies × scenarios × seeds, with a report that everybody can check.
 
+mod decisions;
 mod journal;
+mod pictures;
 mod plan;
 
 use crate::args::OutputArgs;
@@ -33,6 +35,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
         let (_, why) = study.failures().next().context("there is no episode")?;
         bail!("all episodes failed; the first: {why}");
     }
+    let drawn = pictures::draw(&plan, &study, folder.path(), args.output)?;
     write(&study, &folder)?;
     if !args.output.quiet {
         eprintln!("everything is in {}", folder.path().display());
@@ -152,7 +155,7 @@ fn episode(
 ) -> Outcome {
     let weights = world.scenario.weights();
     let simulated = World::new(Arc::clone(&world.scenario), world.length);
-    run_guarded(simulated, policy, seed, |record| Finished {
+    run_guarded(simulated, policy, seed, &mut (), |record| Finished {
         figures: measure(record, &weights, bound),
         latency: record.latency_histogram(),
     })

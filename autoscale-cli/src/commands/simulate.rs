@@ -67,7 +67,9 @@ fn write(args: &SimulateArgs, scenario: &Scenario, record: &EpisodeRecord) -> Re
     let label = format!("simulate-{}-{}", args.policy.label(), scenario.name());
     let folder = RunFolder::create(args.out.as_deref(), &label, replace)?;
     report::episode(&folder.file("episode.csv"), &folder.file("episode.parquet"), record)?;
-    plot::timeline(&folder.file("episode.png"), &args.policy.to_string(), record)?;
+    let title =
+        format!("{} on {}, seed {}, episode {}", args.policy, scenario.name(), args.seed, args.episode);
+    plot::timeline(&folder.file("episode.png"), &title, record)?;
     if let Some(trace) = scenario.trace() {
         plot::trace(&folder.file("trace.png"), trace)?;
     }

@@ -265,7 +265,7 @@ fn write(
         judged.iter().filter(|j| wanted(j)).map(|j| (j.pods, j.violations)).collect()
     };
     let chosen = winner(judged).map(|j| (j.pods, j.violations));
-    plot::front(
+    plot::tuning_front(
         &folder.file("front.png"),
         &format!("{} of {}: {} validation episodes", args.policy, scenario.name(), args.validation_seeds),
         &[
