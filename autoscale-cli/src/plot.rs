@@ -17,6 +17,7 @@ use axis::Axis;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::register_font;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::error::Error;
 use std::fs;
 use std::path::Path;
@@ -198,8 +199,9 @@ fn legend(area: &Area<'_>, (left, top): (i32, i32), width: i32, entries: &[Entry
     for (entry, (x, y)) in entries.iter().zip(places) {
         let (x, middle) = (left + x, top + y + LINE / 2);
         symbol(area, entry, (x, middle))?;
-        let at = (x + 58, middle - MARKS as i32 / 2);
-        area.draw(&Text::new(entry.label.to_owned(), at, ("sans-serif", MARKS)))?;
+        let style =
+            TextStyle::from(("sans-serif", MARKS).into_font()).pos(Pos::new(HPos::Left, VPos::Center));
+        area.draw(&Text::new(entry.label.to_owned(), (x + 58, middle), style))?;
     }
     Ok(())
 }

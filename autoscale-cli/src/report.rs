@@ -8,7 +8,7 @@ use autoscale_core::measurement::LatencySummary;
 use autoscale_core::record::{EpisodeRecord, IntervalRecord};
 use autoscale_core::reward::RewardWeights;
 use autoscale_eval::metric::{Metric, metrics};
-use autoscale_eval::study::{Place, Study};
+use autoscale_eval::study::Study;
 use polars::prelude::{
     Column, CsvReadOptions, CsvWriter, DataFrame, DataType, IntoLazy, ParquetWriter, PolarsResult, SerReader,
     SerWriter, SortMultipleOptions, col, lit,
@@ -214,18 +214,15 @@ fn all_parsed<T: FromStr>(texts: &[Option<&str>]) -> Option<Vec<Option<T>>> {
 /// Every value of a study, a row each, as Parquet.
 pub(crate) fn study(parquet: &Path, study: &Study) -> Result<()> {
     let rows: Vec<_> = study.rows().collect();
-    let text = |name: &str, of: &dyn Fn(usize) -> &'static str| {
-        Column::new(name.into(), (0..rows.len()).map(of).collect::<Vec<_>>())
-    };
-    let name = |name: &str, of: &dyn Fn(&Place) -> &str| {
-        Column::new(name.into(), rows.iter().map(|row| of(&row.0)).collect::<Vec<_>>())
-    };
+    let scenarios: Vec<&str> =
+        rows.iter().map(|row| study.scenarios()[row.0.scenario].name.as_str()).collect();
+    let policies: Vec<&str> = rows.iter().map(|row| study.policies()[row.0.policy].name.as_str()).collect();
     let mut frame = DataFrame::new_infer_height(vec![
-        name("scenario", &|place| &study.scenarios()[place.scenario].name),
-        name("policy", &|place| &study.policies()[place.policy].name),
+        Column::new("scenario".into(), scenarios),
+        Column::new("policy".into(), policies),
         Column::new("episode".into(), rows.iter().map(|row| row.0.episode as u64).collect::<Vec<_>>()),
-        text("metric", &|k| rows[k].1.name),
-        text("unit", &|k| rows[k].1.unit),
+        Column::new("metric".into(), rows.iter().map(|row| row.1.name).collect::<Vec<_>>()),
+        Column::new("unit".into(), rows.iter().map(|row| row.1.unit).collect::<Vec<_>>()),
         Column::new("value".into(), rows.iter().map(|row| row.2).collect::<Vec<_>>()),
     ])?;
     let mut bytes = Vec::new();

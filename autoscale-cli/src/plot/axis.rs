@@ -128,6 +128,11 @@ impl Axis {
         }
     }
 
+    /// Without its name, where a neighbour says it.
+    pub(super) fn unnamed(self) -> Self {
+        Self { name: String::new(), ..self }
+    }
+
     /// What the mark at a value says.
     pub(super) fn text(&self, value: f64) -> String {
         let mark = self.marks.iter().find(|(at, _)| at.total_cmp(&value).is_eq());

@@ -25,12 +25,18 @@ pub(crate) struct Look {
     spot: Mark,
 }
 
+impl Look {
+    fn knows_the_future(self) -> bool {
+        matches!(self.spot, Mark::Star(_))
+    }
+}
+
 /// The looks of all policies: the baseline's is black, the clairvoyant's a grey star, and of the others no two are alike.
 pub(crate) fn looks(roles: &[Role]) -> Vec<Look> {
     let mut contenders = 0;
     let look = |role: &Role| match role {
         Role::Baseline => Look { colour: BLACK, line: Mark::Line(4), spot: Mark::Square(11) },
-        Role::Clairvoyant => Look { colour: GREY, line: Mark::Dashes(4), spot: Mark::Star(15) },
+        Role::Clairvoyant => Look { colour: GREY, line: Mark::Line(3), spot: Mark::Star(15) },
         Role::Contender => {
             let k = contenders;
             contenders += 1;
@@ -81,11 +87,11 @@ fn front_panel<'a>(name: &str, spots: &[Spot<'a>]) -> Panel<'a> {
     let mut panel = Panel::new(
         name,
         Axis::between("pod-hours per hour", (fewest - room, most + room)),
-        Axis::log("violations [%]", (LEAST_SHARE, worst.max(1.0))),
+        Axis::log("violations [%]", (LEAST_SHARE, 1.4 * worst.max(0.7))),
         series.collect(),
     );
-    let frontier =
-        frontier(&spots.iter().map(|s| (s.pods.point, share(s.violations.point))).collect::<Vec<_>>());
+    let reached = spots.iter().filter(|spot| !spot.look.knows_the_future());
+    let frontier = frontier(&reached.map(|s| (s.pods.point, share(s.violations.point))).collect::<Vec<_>>());
     panel.series.insert(0, Series { label: "", colour: GREY, mark: Mark::Line(2), points: frontier });
     for spot in spots {
         let (x, y, colour) = (spot.pods, spot.violations, spot.look.colour);
@@ -127,8 +133,10 @@ pub(crate) struct Distributions<'a> {
 
 fn ecdf_panel<'a>(of: &Distributions<'a>) -> Panel<'a> {
     let slo = of.slo.as_secs_f64() * 1e3;
-    let times = || of.policies.iter().flat_map(|policy| &policy.2).map(|point| point.1);
-    let (least, most) = extent(times().chain([slo]));
+    // The very fastest say nothing and would take half of the axis.
+    let points = of.policies.iter().flat_map(|policy| &policy.2);
+    let times = points.filter(|(share, _)| *share >= 0.1).map(|(_, time)| *time);
+    let (least, most) = extent(times.chain([slo]));
     let mut series: Vec<Series<'_>> = of
         .policies
         .iter()
@@ -211,7 +219,8 @@ pub(crate) struct PolicyEpisode<'a> {
 pub(crate) fn timelines(path: &Path, title: &str, episodes: &[PolicyEpisode<'_>]) -> Result<()> {
     let Some(first) = episodes.first() else { return Ok(()) };
     let offered = line("", GREY, 3, points(first.record, |i| Some(i.offered.per_second())));
-    let mut panels = vec![over_time("load", "requests/s", first.record, vec![offered])];
+    let mut panels = vec![over_time("load [requests/s]", "", first.record, vec![offered])];
+    panels[0].x = Axis::time(first.record.duration()).unnamed();
     // The same axes for all, so that rows can be compared.
     let most =
         |value: fn(&EpisodeRecord) -> f64| episodes.iter().map(|e| value(e.record)).fold(0.0, f64::max);
@@ -221,8 +230,11 @@ pub(crate) fn timelines(path: &Path, title: &str, episodes: &[PolicyEpisode<'_>]
     });
     let slowest = most(|record| extent(record.intervals.iter().filter_map(p95_ms)).1);
     let (quickest, _) = extent(episodes.iter().flat_map(|e| e.record.intervals.iter().filter_map(p95_ms)));
-    for PolicyEpisode { label, record } in episodes {
-        let time = || Axis { name: String::new(), ..Axis::time(record.duration()) };
+    for (k, PolicyEpisode { label, record }) in episodes.iter().enumerate() {
+        let time = || match k + 1 == episodes.len() {
+            true => Axis::time(record.duration()),
+            false => Axis::time(record.duration()).unnamed(),
+        };
         let replicas = vec![
             line("desired", ORANGE, 5, points(record, |i| Some(f64::from(i.replicas.desired.get())))),
             line("ready", BLUE, 3, points(record, |i| Some(i.mean_ready))),
@@ -237,7 +249,7 @@ pub(crate) fn timelines(path: &Path, title: &str, episodes: &[PolicyEpisode<'_>]
         let title = format!("{label}: p95 [ms], SLO dashed");
         panels.push(Panel::new(title, time(), Axis::log("", (quickest.max(1.0), slowest)), latency));
     }
-    draw(path, title, &Layout { wide: 1, columns: 2, height: 300, legend: Legend::Second }, &panels)
+    draw(path, title, &Layout { wide: 1, columns: 2, height: 270, legend: Legend::Second }, &panels)
 }
 
 /// What a policy asked for on average in a cell of a heat map.
@@ -274,7 +286,7 @@ pub(crate) fn heat_maps(path: &Path, title: &str, maps: &[HeatMap<'_>]) -> Resul
             let (name, area) = area.split_vertically(50);
             name.draw(&Text::new(map.label.to_owned(), (MARGIN, 12), ("sans-serif", NAMES + 4)))?;
             let x = Axis::between("CPU use [% of the request]", (left, right));
-            let y = Axis::between("load, 2 min [%]", (bottom, top));
+            let y = Axis::between("load change [%]", (bottom, top));
             let mut chart = ChartBuilder::on(&area)
                 .margin(12)
                 .margin_right(50)
@@ -310,7 +322,7 @@ pub(crate) fn heat_maps(path: &Path, title: &str, maps: &[HeatMap<'_>]) -> Resul
 
 /// The colours and what they mean.
 fn scale(area: &super::Area<'_>) -> super::Drawn {
-    const STEPS: i32 = 40;
+    const STEPS: i32 = 34;
     let (left, top, width) = (MARGIN + 330, 86, 22);
     area.draw(&Text::new("asks for half the replicas", (MARGIN, top + 4), ("sans-serif", MARKS)))?;
     for step in 0..STEPS {
