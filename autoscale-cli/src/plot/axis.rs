@@ -34,21 +34,27 @@ pub(super) struct Axis {
     marks: Vec<(f64, String)>,
 }
 
-/// Marks on an axis, at most.
+/// Marks on an axis as wide as a picture, at most.
 const MARKS: f64 = 8.0;
+/// Marks on one that may be a low panel's height.
+const FEW_MARKS: f64 = 5.0;
 
 impl Axis {
     /// From `low` to `high`, with some room above; from zero if `low` is not below.
     pub(super) fn linear(name: impl Into<String>, (low, high): (f64, f64)) -> Self {
         let low = low.min(0.0);
         let high = if high > low { high + 0.06 * (high - low) } else { low + 1.0 };
-        Self::between(name, (low, high))
+        Self::marked(name, (low, high), FEW_MARKS)
     }
 
     /// Exactly from `low` to `high`.
-    pub(super) fn between(name: impl Into<String>, (low, high): (f64, f64)) -> Self {
+    pub(super) fn between(name: impl Into<String>, ends: (f64, f64)) -> Self {
+        Self::marked(name, ends, MARKS)
+    }
+
+    fn marked(name: impl Into<String>, (low, high): (f64, f64), marks: f64) -> Self {
         let high = if high > low { high } else { low + 1.0 };
-        let step = round_step((high - low) / MARKS);
+        let step = round_step((high - low) / marks);
         let decimals = (-step.log10().floor()).max(0.0) as usize;
         let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
         let mark = |k: i64| {
@@ -192,10 +198,10 @@ mod tests {
 
     #[test]
     fn marks_are_round_and_told_apart() {
-        assert_eq!(marks(&Axis::linear("", (0.0, 3.0))), ["0.0", "0.5", "1.0", "1.5", "2.0", "2.5", "3.0"]);
+        assert_eq!(marks(&Axis::linear("", (0.0, 3.0))), ["0", "1", "2", "3"]);
         assert_eq!(marks(&Axis::between("", (0.0, 0.04))).len(), 9);
-        assert_eq!(marks(&Axis::linear("", (-5.0, 8.0)))[..3], ["-4", "-2", "0"]);
-        assert_eq!(marks(&Axis::linear("", (7.0, 7.0))), ["0", "1", "2", "3", "4", "5", "6", "7"]);
+        assert_eq!(marks(&Axis::linear("", (-5.0, 8.0))), ["-5", "0", "5"]);
+        assert_eq!(marks(&Axis::linear("", (7.0, 7.0))), ["0", "2", "4", "6"]);
         assert_eq!(marks(&Axis::log("", (0.01, 30.0)))[..3], ["0.01", "0.02", "0.05"]);
         assert_eq!(marks(&Axis::log("", (0.01, 300.0)))[..3], ["0.01", "0.1", "1"]);
     }

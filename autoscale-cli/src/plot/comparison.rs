@@ -82,12 +82,12 @@ fn front_panel<'a>(name: &str, spots: &[Spot<'a>]) -> Panel<'a> {
         points: vec![(spot.pods.point, share(spot.violations.point))],
     });
     let (fewest, most) = extent(spots.iter().map(|spot| spot.pods.point));
-    let (_, worst) = extent(spots.iter().map(|spot| share(spot.violations.point)));
+    let (best, worst) = extent(spots.iter().map(|spot| share(spot.violations.point)));
     let room = 0.06 * (most - fewest).max(0.1);
     let mut panel = Panel::new(
         name,
         Axis::between("pod-hours per hour", (fewest - room, most + room)),
-        Axis::log("violations [%]", (LEAST_SHARE, 1.4 * worst.max(0.7))),
+        Axis::log("violations [%]", (share(0.5 * best), 1.4 * worst.max(3.0 * best))),
         series.collect(),
     );
     let reached = spots.iter().filter(|spot| !spot.look.knows_the_future());
