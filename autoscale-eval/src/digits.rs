@@ -16,8 +16,8 @@ impl fmt::Display for Estimate {
 impl Estimate {
     fn decimals(&self) -> usize {
         let arm = (self.high - self.point).max(self.point - self.low);
-        // Without an interval, four digits of the number itself.
-        let (size, digits) = if arm > 0.0 { (arm, 2) } else { (self.point.abs(), 4) };
+        // Without an interval but that of rounding, four digits of the number itself.
+        let (size, digits) = if arm > 1e-9 * self.point.abs() { (arm, 2) } else { (self.point.abs(), 4) };
         decimals(size, digits)
     }
 }
