@@ -3,10 +3,11 @@
 use crate::metric::{Direction, Family, metrics};
 use autoscale_core::record::EpisodeRecord;
 use autoscale_core::reward::RewardWeights;
+use serde::Serialize;
 use std::sync::LazyLock;
 
 /// A column of a comparison's results.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Figure {
     /// Its name in tables and files.
     pub name: &'static str,

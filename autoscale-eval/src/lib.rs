@@ -2,9 +2,12 @@
 //!
 //! [`metric`] reads an episode; [`suite`] runs policies on the same seeds; [`compare`] sets two of them side by
 //! side with [`estimate`]s; [`report`] writes the result down. A [`study`] holds the [`figure`]s of many policies in many
-//! scenarios; [`statistics`] is about many scenarios and many tests at once. [`tune`] searches parameters within a budget.
+//! scenarios, and [`analysis`] is what can be said of it; [`statistics`] is about many scenarios and many tests at once.
+//! [`tune`] searches parameters within a budget.
 
+pub mod analysis;
 pub mod compare;
+mod digits;
 pub mod estimate;
 pub mod figure;
 pub mod metric;

@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// A policy of a study.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StudyPolicy {
     /// Its name in tables.
     pub name: String,
@@ -23,7 +23,8 @@ pub struct StudyPolicy {
 }
 
 /// What a policy is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// All others are set against it.
     Baseline,
@@ -34,7 +35,7 @@ pub enum Role {
 }
 
 /// A scenario of a study.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StudyScenario {
     /// Its name in tables.
     pub name: String,
