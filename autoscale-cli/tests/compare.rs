@@ -73,7 +73,8 @@ fn the_same_command_leaves_the_same_bytes_on_any_number_of_threads() {
 fn it_goes_on_where_it_was_killed_and_runs_only_what_is_new() {
     let folder = worlds();
     let journal = folder.path().join("out/episodes.jsonl");
-    let run = |policies: &str| compare(folder.path(), &["--policies", policies, "--out", "out"]).assert().success();
+    let run =
+        |policies: &str| compare(folder.path(), &["--policies", policies, "--out", "out"]).assert().success();
     run("hpa,predictive");
     let whole = contents(&folder.path().join("out"));
     let text = fs::read_to_string(&journal).unwrap();

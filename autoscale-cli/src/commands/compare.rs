@@ -9,10 +9,14 @@ use crate::args::OutputArgs;
 use crate::args::compare::CompareArgs;
 use crate::progress;
 use crate::report;
-use crate::run_folder::{MANIFEST, Replace, RunFolder, write_whole};
+use crate::run_folder::{MANIFEST, Replace, RunFolder, commit, write_whole};
 use anyhow::{Context, Result, bail};
 use autoscale_core::seed::Seed;
+use autoscale_eval::analysis::Analysis;
 use autoscale_eval::figure::measure;
+use autoscale_eval::report::html::html;
+use autoscale_eval::report::markdown::markdown;
+use autoscale_eval::report::{Document, differences, text};
 use autoscale_eval::study::{Finished, Outcome, Place, Study, run_guarded};
 use autoscale_policies::schedule::Schedule;
 use autoscale_sim::optimum::optimum;
@@ -35,8 +39,22 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
         let (_, why) = study.failures().next().context("there is no episode")?;
         bail!("all episodes failed; the first: {why}");
     }
-    let drawn = pictures::draw(&plan, &study, folder.path(), args.output)?;
-    write(&study, &folder)?;
+    let analysis = Analysis::of(&study);
+    let pictures = pictures::draw(&plan, &study, &analysis, folder.path(), args.output)?;
+    let specs: Vec<String> = study
+        .policies()
+        .iter()
+        .map(|policy| {
+            plan.policies
+                .iter()
+                .find(|p| p.name == policy.name)
+                .map_or_else(String::new, |p| p.spec.to_string())
+        })
+        .collect();
+    let document =
+        Document { analysis: &analysis, specs: &specs, pictures: &pictures, provenance: &provenance(args) };
+    write(&study, &document, &folder)?;
+    print(&analysis, args.output)?;
     if !args.output.quiet {
         eprintln!("everything is in {}", folder.path().display());
     }
@@ -161,12 +179,39 @@ fn episode(
     })
 }
 
-/// Writes all tables.
-fn write(study: &Study, folder: &RunFolder) -> Result<()> {
+/// How to get the same again; the manifest has the time and the machine.
+fn provenance(args: &CompareArgs) -> Vec<String> {
+    vec![
+        format!(
+            "Command: {}",
+            std::env::args().skip(1).fold("autoscale".to_owned(), |all, word| all + " " + &word)
+        ),
+        format!("Commit: {}", commit()),
+        format!("Episodes: test episodes 0 to {} below the root seed {}", args.seeds - 1, args.seed),
+    ]
+}
+
+/// Writes all tables and the reports.
+fn write(study: &Study, document: &Document<'_>, folder: &RunFolder) -> Result<()> {
     let mut csv = Vec::new();
     study.write_csv(&mut csv)?;
     write_whole(&folder.file("results.csv"), &csv)?;
-    report::study(&folder.file("results.parquet"), study)
+    report::study(&folder.file("results.parquet"), study)?;
+    csv.clear();
+    differences::write_csv(document.analysis, &mut csv)?;
+    write_whole(&folder.file("differences.csv"), &csv)?;
+    write_whole(&folder.file("report.md"), markdown(document).as_bytes())?;
+    write_whole(&folder.file("report.html"), html(document).as_bytes())
+}
+
+#[expect(clippy::print_stdout, reason = "the command's result goes to standard output")]
+fn print(analysis: &Analysis, output: OutputArgs) -> Result<()> {
+    if output.json {
+        println!("{}", serde_json::to_string_pretty(analysis)?);
+    } else if !output.quiet {
+        println!("{}", text::table(analysis));
+    }
+    Ok(())
 }
 
 /// An error that names what failed, where something did.

@@ -9,25 +9,21 @@ use crate::progress;
 use crate::report;
 use crate::run_folder::{RunFolder, SUMMARY};
 use crate::settings::Settings;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use autoscale_core::record::EpisodeRecord;
 use autoscale_core::rollout::StepSink;
 use autoscale_core::seed::Seed;
+use autoscale_eval::analysis::Analysis;
 use autoscale_eval::estimate::bootstrap_mean;
 use autoscale_eval::figure::figure;
+use autoscale_eval::report::Picture;
 use autoscale_eval::study::{Place, Role, Study, run_guarded};
 use autoscale_sim::world::World;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-
-/// A picture in the folder, and what is to be said of it.
-pub(super) struct Drawn {
-    pub(super) file: String,
-    pub(super) title: String,
-    pub(super) caption: String,
-}
 
 /// Percentiles that are drawn: close together where the tail is.
 const SHARES: [f64; 33] = [
@@ -39,17 +35,27 @@ const SHARES: [f64; 33] = [
 const WATCHED: usize = 2;
 
 /// Draws everything into the folder.
-pub(super) fn draw(plan: &Plan, study: &Study, folder: &Path, output: OutputArgs) -> Result<Vec<Drawn>> {
+pub(super) fn draw(
+    plan: &Plan,
+    study: &Study,
+    analysis: &Analysis,
+    folder: &Path,
+    output: OutputArgs,
+) -> Result<Vec<Picture>> {
     let roles: Vec<Role> = study.policies().iter().map(|policy| policy.role).collect();
     let looks = plot::looks(&roles);
-    let mut drawn = vec![front(study, &looks, folder)?, latency(study, &looks, folder)?];
+    let mut drawn = vec![
+        front(study, &looks, folder)?,
+        latency(study, &looks, folder)?,
+        profile(study, analysis, &looks, folder)?,
+    ];
     drawn.extend(timelines(plan, study, folder, output)?);
     drawn.push(decisions(plan, study, folder, output)?);
     drawn.extend(learning(plan, folder)?);
     Ok(drawn)
 }
 
-fn front(study: &Study, looks: &[Look], folder: &Path) -> Result<Drawn> {
+fn front(study: &Study, looks: &[Look], folder: &Path) -> Result<Picture> {
     let spot = |scenario: usize, policy: usize| {
         let mean = |name: &str| {
             let (k, _) = figure(name)?;
@@ -70,17 +76,13 @@ fn front(study: &Study, looks: &[Look], folder: &Path) -> Result<Drawn> {
     let file = "front.png";
     let title = "What is paid for against what is missed";
     plot::front(&folder.join(file), title, &scenarios)?;
-    Ok(Drawn {
-        file: file.to_owned(),
-        title: title.to_owned(),
-        caption: "Mean pod-hours per hour and share of requests that missed the objective, with 95 % intervals; nearer \
-                  to the lower left is better. The grey steps join what no other policy is below in both. Shares below \
-                  0.01 % are drawn there."
-            .to_owned(),
-    })
+    let caption = "Mean pod-hours per hour and share of requests that missed the objective, with 95 % intervals; nearer to \
+                   the lower left is better. The grey steps join what no other policy is below in both. Shares below \
+                   0.01 % are drawn there.";
+    picture(folder, file, title, None, caption)
 }
 
-fn latency(study: &Study, looks: &[Look], folder: &Path) -> Result<Drawn> {
+fn latency(study: &Study, looks: &[Look], folder: &Path) -> Result<Picture> {
     let policies = |s: usize| {
         let named = study.policies().iter().zip(looks).enumerate();
         named
@@ -102,18 +104,29 @@ fn latency(study: &Study, looks: &[Look], folder: &Path) -> Result<Drawn> {
     let file = "latency.png";
     let title = "Response times of answered requests, all episodes together";
     plot::ecdf(&folder.join(file), title, &scenarios)?;
-    Ok(Drawn {
-        file: file.to_owned(),
-        title: title.to_owned(),
-        caption:
-            "The empirical distribution, percentiles below and response times at the side; lower is better. \
-                  Requests that were refused, lost or given up have no response time and are missing here."
-                .to_owned(),
-    })
+    let caption = "The empirical distribution, percentiles below and response times at the side; lower is better. Requests \
+                   that were refused, lost or given up have no response time and are missing here.";
+    picture(folder, file, title, None, caption)
+}
+
+/// The empirical distribution of relative costs over all scenarios.
+fn profile(study: &Study, analysis: &Analysis, looks: &[Look], folder: &Path) -> Result<Picture> {
+    let curve = |p: usize| {
+        let points = analysis.overall[p].profile.iter();
+        points.map(|point| (point.threshold, 1.0 - point.share.point)).collect()
+    };
+    let named = study.policies().iter().zip(looks).enumerate();
+    let curves: Vec<_> = named.map(|(p, (policy, &look))| (policy.name.as_str(), look, curve(p))).collect();
+    let file = "profile.png";
+    let title = "How often each policy is how dear";
+    plot::profiles(&folder.join(file), title, &curves)?;
+    let caption = "Performance profile: the share of episodes that cost at most so many times the baseline's mean in the same \
+                   scenario, every scenario weighing the same. A line above another throughout is the better policy.";
+    picture(folder, file, title, None, caption)
 }
 
 /// Of each scenario, the episode on which the baseline and the cheapest other policy differ most.
-fn timelines(plan: &Plan, study: &Study, folder: &Path, output: OutputArgs) -> Result<Vec<Drawn>> {
+fn timelines(plan: &Plan, study: &Study, folder: &Path, output: OutputArgs) -> Result<Vec<Picture>> {
     let mut drawn = Vec::new();
     let bar = progress::bar((plan.worlds.len() * plan.policies.len()) as u64, "pictures", output);
     for (s, scenario) in study.scenarios().iter().enumerate() {
@@ -136,14 +149,12 @@ fn timelines(plan: &Plan, study: &Study, folder: &Path, output: OutputArgs) -> R
         let title = format!("{}, episode {episode}", scenario.name);
         plot::timelines(&folder.join(&file), &title, &episodes)?;
         let [baseline, rival] = [study.baseline(), rival].map(|p| &study.policies()[p].name);
-        drawn.push(Drawn {
-            file,
-            title: format!("The most telling episode of {}", scenario.name),
-            caption: format!(
-                "Episode {episode}, on which the costs of {baseline} and of {rival}, the cheapest other policy, lie farthest \
-                 apart. Desired and ready replicas; 95th percentile of the response time in each control interval."
-            ),
-        });
+        let caption = format!(
+            "Episode {episode}, on which the costs of {baseline} and of {rival}, the cheapest other policy, lie farthest \
+             apart. Desired and ready replicas; 95th percentile of the response time in each control interval."
+        );
+        let title = format!("The most telling episode of {}", scenario.name);
+        drawn.push(picture(folder, &file, &title, Some(s), &caption)?);
     }
     bar.finish_and_clear();
     Ok(drawn)
@@ -178,7 +189,7 @@ fn run(plan: &Plan, place: Place, sink: &mut impl StepSink) -> Option<EpisodeRec
     run_guarded(simulated, make(seed), seed, sink, EpisodeRecord::clone).ok()
 }
 
-fn decisions(plan: &Plan, study: &Study, folder: &Path, output: OutputArgs) -> Result<Drawn> {
+fn decisions(plan: &Plan, study: &Study, folder: &Path, output: OutputArgs) -> Result<Picture> {
     let watched = WATCHED.min(study.episodes());
     let jobs: Vec<Place> = study
         .places()
@@ -208,19 +219,16 @@ fn decisions(plan: &Plan, study: &Study, folder: &Path, output: OutputArgs) -> R
     let file = "decisions.png";
     let title = "What each policy asks for";
     plot::heat_maps(&folder.join(file), title, &maps)?;
-    Ok(Drawn {
-        file: file.to_owned(),
-        title: title.to_owned(),
-        caption: format!(
-            "Wanted over current replicas, the geometric mean of all decisions in a cell, over the first {watched} \
-             episodes of every scenario. Measured CPU use of the pods below, change of the measured load over two minutes at \
-             the side; what is beyond counts in the last cell."
-        ),
-    })
+    let caption = format!(
+        "Wanted over current replicas, the geometric mean of all decisions in a cell, over the first {watched} episodes of \
+         every scenario. Measured CPU use of the pods below, change of the measured load over two minutes at the side; \
+         what is beyond counts in the last cell."
+    );
+    picture(folder, file, title, None, &caption)
 }
 
 /// How the models among the policies learnt, if there are any.
-fn learning(plan: &Plan, folder: &Path) -> Result<Option<Drawn>> {
+fn learning(plan: &Plan, folder: &Path) -> Result<Option<Picture>> {
     let mut groups: BTreeMap<String, Vec<Vec<f64>>> = BTreeMap::new();
     for policy in &plan.policies {
         for world in &plan.worlds {
@@ -243,11 +251,20 @@ fn learning(plan: &Plan, folder: &Path) -> Result<Option<Drawn>> {
     let file = "learning.png";
     let title = "How the models learnt";
     plot::curves(&folder.join(file), title, &groups)?;
-    Ok(Some(Drawn {
-        file: file.to_owned(),
-        title: title.to_owned(),
-        caption: "Return of training episodes, the mean of the last 20; of several runs of an algorithm their mean, and \
-                  dashed the lowest and the highest of them."
-            .to_owned(),
-    }))
+    let caption = "Return of training episodes, the mean of the last 20; of several runs of an algorithm their mean, and \
+                   dashed the lowest and the highest of them.";
+    picture(folder, file, title, None, caption).map(Some)
+}
+
+/// A file that was drawn, as a report shows it.
+fn picture(
+    folder: &Path,
+    file: &str,
+    title: &str,
+    scenario: Option<usize>,
+    caption: &str,
+) -> Result<Picture> {
+    let png = fs::read(folder.join(file)).with_context(|| format!("{file}: cannot be read"))?;
+    let [file, title, caption] = [file, title, caption].map(str::to_owned);
+    Ok(Picture { file, title, caption, scenario, png })
 }
