@@ -42,10 +42,10 @@ fn a_shift_far_below_the_spread_is_seen_and_noise_is_not() {
         [None, Some(Verdict::Identical), Some(Verdict::Identical)]
     );
 
-    assert!(analysis.scenarios[0].verdict.starts_with("x is cheaper than hpa by 0.2000 ["), "{analysis:?}");
-    assert!(analysis.scenarios[0].verdict.contains("Within noise: y."));
+    assert!(analysis.scenarios[0].verdict.starts_with("Cheaper than hpa: x by 0.2000 ["), "{analysis:?}");
+    assert!(analysis.scenarios[0].verdict.contains("Cost within noise: y."));
     assert!(
-        analysis.verdict.starts_with("Over all 2 scenarios x is cheaper than hpa by "),
+        analysis.verdict.starts_with("Over all 2 scenarios cheaper than hpa: x by "),
         "{}",
         analysis.verdict
     );
@@ -86,11 +86,15 @@ fn trade_offs_are_named() {
     let said = &analysis.scenarios[0].verdict;
     assert!(
         said.contains(
-            "cheaper than hpa by 1.000 [1.000, 1.000] price/h, but misses the objective more often by 0.3000 "
+            "Cheaper than hpa: x by 1.000 [1.000, 1.000] price/h. But missing the objective more often than hpa: x by 0.3000 "
         ),
         "{said}"
     );
-    assert!(analysis.verdict.contains("but more violations in a"), "{}", analysis.verdict);
+    assert!(
+        analysis.verdict.contains("But against hpa x misses the objective more often in a."),
+        "{}",
+        analysis.verdict
+    );
 }
 
 #[test]

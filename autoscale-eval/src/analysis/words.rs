@@ -1,6 +1,6 @@
 //! Verdicts in words. What is within noise of the baseline is never called better.
 
-use super::{LEVEL, Pair, PolicyAnalysis, PolicyOverall, ScenarioAnalysis, Verdict};
+use super::{LEVEL, PRIMARY, Pair, PolicyAnalysis, PolicyOverall, ScenarioAnalysis, Verdict};
 use crate::estimate::Estimate;
 use crate::study::{Study, StudyPolicy};
 
@@ -23,62 +23,74 @@ pub(super) fn scenario(scenario: &ScenarioAnalysis, policies: &[StudyPolicy], ba
     let mut sentences = Vec::new();
     if cheaper.is_empty() {
         sentences.push(format!("Keep {baseline}: nothing is cheaper beyond noise."));
-    }
-    sentences.extend(cheaper.iter().map(|policy| {
-        let by = by(policy.primary().against.as_ref().map(|against| against.difference), "price/h");
-        format!("{} is cheaper than {baseline} by {by}{}.", policy.policy, and_violations(policy))
-    }));
-    if cheaper.len() > 1 {
-        sentences.push("Which of these is cheapest was not tested.".to_owned());
+    } else {
+        let priced =
+            cheaper.iter().map(|policy| format!("{} by {}", policy.policy, by(difference(policy, PRIMARY))));
+        let which = if cheaper.len() > 1 { " (which of them is cheapest was not tested)" } else { "" };
+        sentences.push(format!("Cheaper than {baseline}: {} price/h{which}.", list(priced)));
+        sentences.extend(violations(&cheaper, baseline));
     }
     let calmer = with(Verdict::WithinNoise).into_iter().filter(|policy| fewer_violations(policy));
     sentences.extend(calmer.map(|policy| {
-        let by = by(
-            policy.figure(VIOLATIONS).against.as_ref().map(|against| against.difference),
-            "percentage points",
-        );
+        let by = by(difference(policy, VIOLATIONS));
         format!(
-            "{} has fewer violations than {baseline} by {by}, at a cost within noise of it.",
+            "{} misses the objective less often than {baseline}, by {by} percentage points, at a cost within noise.",
             policy.policy
         )
     }));
     let rest = [
-        (Verdict::WithinNoise, "Within noise"),
-        (Verdict::Identical, "Identical"),
+        (Verdict::WithinNoise, "Cost within noise"),
+        (Verdict::Identical, "Cost identical"),
         (Verdict::Worse, "Dearer"),
     ];
     sentences.extend(rest.iter().filter_map(|&(verdict, said)| {
-        let names = names(with(verdict).iter().map(|policy| policy.policy.as_str()));
+        let names = list(with(verdict).iter().map(|policy| policy.policy.clone()));
         (!names.is_empty()).then(|| format!("{said}: {names}."))
     }));
     sentences.join(" ")
 }
 
+fn difference(policy: &PolicyAnalysis, figure: &str) -> Option<Estimate> {
+    policy.figure(figure).against.as_ref().map(|against| against.difference)
+}
+
 fn saving(policy: &PolicyAnalysis) -> f64 {
-    policy.primary().against.as_ref().map_or(0.0, |against| -against.difference.point)
+    difference(policy, PRIMARY).map_or(0.0, |difference| -difference.point)
 }
 
 /// An amount without its sign, which the words around it tell.
-fn by(difference: Option<Estimate>, unit: &str) -> String {
+fn by(difference: Option<Estimate>) -> String {
     let unsigned = |e: Estimate| if e.point < 0.0 { e.negated() } else { e };
-    difference.map_or_else(String::new, |e| format!("{} {unit}", unsigned(e)))
+    difference.map_or_else(String::new, |e| unsigned(e).to_string())
 }
 
 fn fewer_violations(policy: &PolicyAnalysis) -> bool {
     policy.figure(VIOLATIONS).test().is_some_and(|test| test.verdict == Verdict::Better)
 }
 
-/// What a cheaper policy does to violations.
-fn and_violations(policy: &PolicyAnalysis) -> String {
-    let Some(against) = &policy.figure(VIOLATIONS).against else { return String::new() };
-    let by = by(Some(against.difference), "percentage points");
-    match against.test.map(|test| test.verdict) {
-        Some(Verdict::Worse) => format!(", but misses the objective more often by {by}"),
-        Some(Verdict::Better) => format!(", and misses the objective less often by {by}"),
-        Some(Verdict::WithinNoise) => ", with violations within noise".to_owned(),
-        Some(Verdict::Identical) => ", with the same violations".to_owned(),
-        None => String::new(),
-    }
+/// What cheaper policies do to violations: who changes them, and that the others do not beyond noise.
+fn violations(cheaper: &[&PolicyAnalysis], baseline: &str) -> Vec<String> {
+    let verdict = |policy: &PolicyAnalysis| policy.figure(VIOLATIONS).test().map(|test| test.verdict);
+    let changing = |wanted: Verdict, said: &str| {
+        let changing = cheaper.iter().filter(|policy| verdict(policy) == Some(wanted));
+        let each =
+            changing.map(|policy| format!("{} by {}", policy.policy, by(difference(policy, VIOLATIONS))));
+        let each = list(each);
+        (!each.is_empty()).then(|| format!("{said} than {baseline}: {each} percentage points."))
+    };
+    let same = |policy: &&&PolicyAnalysis| {
+        matches!(verdict(policy), Some(Verdict::WithinNoise | Verdict::Identical))
+    };
+    let same = list(cheaper.iter().filter(same).map(|policy| policy.policy.clone()));
+    let same = (!same.is_empty()).then(|| format!("Violations within noise of it: {same}."));
+    [
+        changing(Verdict::Worse, "But missing the objective more often"),
+        changing(Verdict::Better, "Also missing the objective less often"),
+        same,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// All scenarios in a few sentences.
@@ -112,63 +124,53 @@ pub(super) fn overall(
             policy.place.is_some_and(|place| place.first == 1) && cheaper.contains(&policy.policy.as_str())
         })
         .collect();
-    let mut sentences: Vec<String> =
-        leaders.iter().map(|policy| leader(policy, baseline, &over, pairs, scenarios)).collect();
+    let priced = leaders.iter().map(|policy| {
+        let difference = pairs.iter().find_map(|pair| pair.difference_of(&policy.policy, baseline));
+        format!("{} by {} %", policy.policy, by(difference))
+    });
+    let priced = list(priced);
+    let mut sentences = Vec::new();
+    if !priced.is_empty() {
+        sentences.push(format!("{over} cheaper than {baseline}: {priced} of its cost."));
+    }
     match leaders.as_slice() {
         [one] if one.place.is_some_and(|place| place.last == 1) && compared > 1 => {
             sentences.push(format!("No other policy is as cheap as {} (Holm, p < {LEVEL}).", one.policy));
         }
         [] | [_] => {}
-        several => sentences.push(format!(
-            "On cost {} cannot be told apart.",
-            names(several.iter().map(|policy| policy.policy.as_str()))
-        )),
+        _ => sentences.push("These cannot be told apart on cost.".to_owned()),
     }
+    sentences.extend(leaders.iter().filter_map(|policy| drawbacks(&policy.policy, baseline, scenarios)));
     let behind = cheaper.iter().filter(|name| leaders.iter().all(|policy| policy.policy != **name));
-    let behind = names(behind.copied());
+    let behind = list(behind.map(|name| (*name).to_owned()));
     if !behind.is_empty() {
         sentences.push(format!("Cheaper than {baseline}, but dearer than another policy: {behind}."));
     }
     sentences.join(" ")
 }
 
-/// A policy that no other is cheaper than beyond noise.
-fn leader(
-    policy: &PolicyOverall,
-    baseline: &str,
-    over: &str,
-    pairs: &[Pair],
-    scenarios: &[ScenarioAnalysis],
-) -> String {
-    let name = &policy.policy;
-    let difference = pairs.iter().find_map(|pair| pair.difference_of(name, baseline));
-    let by = by(difference, "% of its cost");
-    let own = scenarios.iter().filter_map(|scenario| {
-        Some((
-            scenario.scenario.name.as_str(),
-            scenario.policies.iter().find(|policy| policy.policy == *name)?,
-        ))
-    });
-    let own: Vec<(&str, &PolicyAnalysis)> = own.collect();
+/// Where a policy that is cheaper over all scenarios is not, or misses the objective more often.
+fn drawbacks(policy: &str, baseline: &str, scenarios: &[ScenarioAnalysis]) -> Option<String> {
     let where_worse = |figure: &str| {
-        let worse = own.iter().filter(|(_, policy)| {
-            policy.figure(figure).test().is_some_and(|test| test.verdict == Verdict::Worse)
+        let worse = scenarios.iter().filter(|scenario| {
+            let own = scenario.policies.iter().find(|own| own.policy == policy);
+            own.and_then(|own| own.figure(figure).test()).is_some_and(|test| test.verdict == Verdict::Worse)
         });
-        names(worse.map(|(scenario, _)| *scenario))
+        list(worse.map(|scenario| scenario.scenario.name.clone()))
     };
-    let drawbacks = [("dearer", where_worse(super::PRIMARY)), ("more violations", where_worse(VIOLATIONS))];
-    let drawbacks = drawbacks.iter().filter(|(_, where_worse)| !where_worse.is_empty());
-    let drawbacks: Vec<String> =
-        drawbacks.map(|(what, where_worse)| format!("{what} in {where_worse}")).collect();
-    let but = if drawbacks.is_empty() { String::new() } else { format!(", but {}", drawbacks.join(", ")) };
-    format!("{over} {name} is cheaper than {baseline} by {by}{but}.")
+    let said =
+        [("is dearer", where_worse(PRIMARY)), ("misses the objective more often", where_worse(VIOLATIONS))];
+    let said = said.iter().filter(|(_, scenarios)| !scenarios.is_empty());
+    let said = list(said.map(|(what, scenarios)| format!("{what} in {scenarios}")));
+    (!said.is_empty()).then(|| format!("But against {baseline} {policy} {said}."))
 }
 
-fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<&str> = names.collect();
-    match names.as_slice() {
+/// `a`, `a and b`, `a, b and c`.
+fn list(items: impl Iterator<Item = String>) -> String {
+    let items: Vec<String> = items.collect();
+    match items.as_slice() {
         [] => String::new(),
-        [one] => (*one).to_owned(),
+        [one] => one.clone(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
 }

@@ -23,6 +23,9 @@ const SHOWN: [&[&str]; 7] = [
 /// On equal episodes the bound is the same for all, so that its difference is that of the cost.
 const REGRET: &str = "regret";
 
+/// So many episodes that failed for the same reason are named.
+const MOST_LISTED: usize = 5;
+
 /// What stands where there is no value.
 const EMPTY: &str = "empty";
 
@@ -74,10 +77,12 @@ pub(super) fn reading(analysis: &Analysis) -> [String; 3] {
 pub(super) fn failures(analysis: &Analysis) -> Vec<String> {
     let line = |failure: &crate::analysis::Failure| {
         let n = failure.episodes.len();
+        let numbers =
+            |episodes: &[usize]| episodes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
         let which = match failure.episodes.as_slice() {
             [one] => format!("episode {one}"),
-            [first, .., last] => format!("{n} episodes ({first} to {last})"),
-            [] => "no episode".to_owned(),
+            some if n <= MOST_LISTED => format!("episodes {}", numbers(some)),
+            many => format!("{n} episodes (the first: {})", numbers(&many[..MOST_LISTED])),
         };
         format!(
             "{} in {}: {which} failed, {} of {} left: {}",

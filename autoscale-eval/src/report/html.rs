@@ -52,6 +52,7 @@ pub fn html(document: &Document<'_>) -> String {
                     section aria-labelledby="overall" {
                         h2 id="overall" { "All scenarios" }
                         (table(&content::overall(analysis), ""))
+                        h3 { "Verdicts" }
                         dl { @for scenario in &analysis.scenarios {
                             dt { (scenario.scenario.name) }
                             dd { (scenario.verdict) }

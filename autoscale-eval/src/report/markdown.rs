@@ -2,7 +2,7 @@
 
 use super::table::{Shown, Table, mark};
 use super::{Document, Picture, content};
-use crate::analysis::Verdict;
+use crate::analysis::{ScenarioAnalysis, Verdict};
 use std::fmt::Write;
 
 /// The whole report. All figures that its tables leave out are in [`differences`](super::differences).
@@ -22,9 +22,11 @@ pub fn markdown(document: &Document<'_>) -> String {
 
     page.heading("All scenarios");
     page.table(&content::overall(analysis));
-    for scenario in &analysis.scenarios {
-        page.item(&scenario.scenario.name, &scenario.verdict);
-    }
+    page.add("### Verdicts");
+    let verdict = |scenario: &ScenarioAnalysis| {
+        format!("- **{}**: {}", text(&scenario.scenario.name), text(&scenario.verdict))
+    };
+    page.add(&analysis.scenarios.iter().map(verdict).collect::<Vec<_>>().join("\n"));
     for picture in document.pictures.iter().filter(|picture| picture.scenario.is_none()) {
         page.picture(picture);
     }
@@ -80,10 +82,6 @@ impl Page {
         if !items.is_empty() {
             self.add(&items.join("\n"));
         }
-    }
-
-    fn item(&mut self, name: &str, what: &str) {
-        self.add(&format!("- **{}**: {}", text(name), text(what)));
     }
 
     fn picture(&mut self, picture: &Picture) {

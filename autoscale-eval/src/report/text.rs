@@ -23,13 +23,12 @@ pub fn table(analysis: &Analysis) -> String {
 
 /// Columns under their heads, a line a row.
 fn lines(table: &Table) -> String {
-    let unit = |below: &str| if below.is_empty() { String::new() } else { format!(" [{below}]") };
-    let head = table.head.iter().map(|head| head.name.clone() + &unit(&head.below)).collect();
+    let head = [0, 1].map(|line| table.head.iter().map(|h| [&h.name, &h.below][line].clone()).collect());
     let rows = table.rows.iter().map(|row| {
         let cells = row.cells.iter().map(one_line);
         std::iter::once(row.name.clone()).chain(cells).collect()
     });
-    let all: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let all: Vec<Vec<String>> = head.into_iter().chain(rows).collect();
     let widths: Vec<usize> = (0..table.head.len())
         .map(|k| all.iter().map(|row| row[k].chars().count()).max().unwrap_or(0))
         .collect();
@@ -39,7 +38,7 @@ fn lines(table: &Table) -> String {
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         text += padded.join("  ").trim_end();
         text.push('\n');
-        if k == 0 {
+        if k == 1 {
             text += &"-".repeat(widths.iter().sum::<usize>() + 2 * (widths.len() - 1));
             text.push('\n');
         }
