@@ -4,6 +4,7 @@ mod algorithm;
 mod arena;
 mod args;
 mod commands;
+mod interrupt;
 mod plot;
 mod policy_spec;
 mod progress;
