@@ -183,7 +183,7 @@ impl Trace {
     /// When the trace is all zero or the result would be absurd.
     pub fn scaled_to_mean(&self, target: RequestRate) -> Result<Self, ConfigError> {
         if self.mean() == RequestRate::ZERO {
-            let expected = "absence, since the trace is zero throughout and no factor gives it a mean";
+            let expected = "a trace that is not zero throughout, for no factor gives that a mean";
             return Err(ConfigError::new("target_mean_rps", target.per_second(), expected));
         }
         self.scaled(target.per_second() / self.mean().per_second())

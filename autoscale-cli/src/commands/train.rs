@@ -1,5 +1,6 @@
 //! `autoscale train`.
 
+mod estimate;
 mod watch;
 
 use crate::algorithm::AnyLearner;
@@ -20,8 +21,9 @@ use autoscale_agents::learner::{Setup, Trainable};
 use autoscale_agents::trainer::{Progress, Stepping, train};
 use autoscale_core::seed::Branch;
 use autoscale_sim::engine::Simulator;
-use autoscale_sim::scenario::{Engine, Scenario};
+use autoscale_sim::scenario::Scenario;
 use clap::ValueEnum;
+use estimate::Estimate;
 use std::sync::Arc;
 use watch::{COMMIT, Watch};
 
@@ -183,26 +185,7 @@ fn dry_run(settings: &Settings) -> Result<()> {
     if settings.base == Base::TunedHpa {
         println!("# tuned_hpa: the run will find its down-scale window and target on training episodes");
     }
-    // Measured on one core of a shared 2-core machine: 9 million requests a second, 70,000 steps of a flow, and 0.1 ms
-    // for a learner's step.
-    let steps = scenario.training_episode().as_secs_f64() / scenario.control_interval().as_secs_f64();
-    let per_hour = scenario.mean_load().per_second() * 3600.0 / 9e6;
-    let simulated = match scenario.config().engine {
-        Engine::Request => per_hour * scenario.training_episode().as_secs_f64() / 3600.0 / 2.0,
-        Engine::Fluid => steps * 1.5e-5,
-    };
-    let train = settings.episodes as f64 * (steps * 1e-4 + simulated);
-    let hours = scenario.evaluation_episode().as_secs_f64() / 3600.0;
-    let validate = (settings.episodes / settings.validate_every + 1) as f64
-        * settings.validation_seeds as f64
-        * per_hour
-        / 2.0
-        * scenario.training_episode().as_secs_f64()
-        / 3600.0;
-    // Four policies, and a search among 13 constants and 10 HPAs on 30 training episodes, as a flow.
-    let search = 23.0 * 30.0 * steps * 1.5e-5 / 2.0;
-    let compare = settings.eval_seeds as f64 * 4.0 * hours * per_hour / 2.0 + search;
-    println!("# about {:.0} s of training and {compare:.0} s of comparison on two cores", train + validate);
+    println!("# {}", Estimate::of(settings, &scenario));
     Ok(())
 }
 
