@@ -330,7 +330,7 @@ fn training_goes_on_from_a_policy_stops_when_it_is_good_enough_and_is_logged() {
     assert!(weights(&first) == weights(&second), "it began with the same policy");
 
     for (args, part) in [
-        (&["--resume", "first"][..], "'--resume <RUN>' cannot be used with"),
+        (&["--resume", "first"][..], "cannot be used with '--resume <RUN>'"),
         (&["--set", "gama=1"], "unknown field `gama`"),
         (&["--algo", "dqn", "--critic", "foresight"], "dqn has no critic"),
         (&["--set", "net.trunk=shared", "--critic", "foresight"], "net.trunk=separate"),

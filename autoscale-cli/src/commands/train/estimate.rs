@@ -6,14 +6,16 @@ use autoscale_sim::scenario::{Engine, Scenario};
 use std::fmt;
 use std::time::Duration;
 
-/// Measured on one core of a shared 2-core machine, in seconds: a request and, beside its requests, a control interval of
-/// the request engine; an interval of a flow; a step of a learner.
-const REQUEST_S: f64 = 1.0 / 9e6;
-const INTERVAL_S: f64 = 1e-5;
-const FLOW_INTERVAL_S: f64 = 1.5e-5;
-const LEARNER_S: f64 = 1e-4;
+/// Measured in processor time of a shared 2-core machine, in seconds: a request; a control interval of a flow; a step of a
+/// learner; the metrics of a control interval.
+const REQUEST_S: f64 = 1.0 / 12e6;
+const FLOW_INTERVAL_S: f64 = 1.6e-5;
+const LEARNER_S: f64 = 1.3e-4;
+const METRICS_S: f64 = 1.4e-4;
+/// Episodes run side by side on so many cores; a learner needs one.
+const CORES: f64 = 2.0;
 
-/// Processor time of the phases, in seconds.
+/// How long the phases take, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Estimate {
     /// The search for the HPA that is the base.
@@ -33,6 +35,7 @@ impl Estimate {
         let has_own = settings.base == Base::TunedHpa && settings.from.is_none();
         let steps = intervals(scenario, training);
         let candidates = settings.episodes / settings.validate_every + 1;
+        let metrics = intervals(scenario, evaluation) * METRICS_S / CORES;
         let rivals = arena::constant_search(scenario) as f64 * searched;
         Self {
             search: if has_own { hpas } else { 0.0 },
@@ -41,15 +44,14 @@ impl Estimate {
             validate: (candidates * settings.validation_seeds) as f64 * by_requests(training),
             compare: rivals
                 + if has_own { 0.0 } else { hpas }
-                + (arena::CONTENDERS * settings.eval_seeds) as f64 * by_requests(evaluation),
+                + (arena::CONTENDERS * settings.eval_seeds) as f64 * (by_requests(evaluation) + metrics),
         }
     }
 }
 
 impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [search, train, validate, compare] =
-            [self.search, self.train, self.validate, self.compare].map(|cpu| (cpu / 2.0).ceil());
+        let Self { search, train, validate, compare } = self;
         let all = search + train + validate + compare;
         write!(
             f,
@@ -63,16 +65,13 @@ fn intervals(scenario: &Scenario, length: Duration) -> f64 {
     length.as_secs_f64() / scenario.control_interval().as_secs_f64()
 }
 
-/// An episode of this length, without what the policy takes.
+/// An episode of this length beside others.
 fn episode(scenario: &Scenario, engine: Engine, length: Duration) -> f64 {
-    let intervals = intervals(scenario, length);
-    match engine {
-        Engine::Request => {
-            let requests = scenario.mean_load().per_second() * length.as_secs_f64();
-            requests * REQUEST_S + intervals * INTERVAL_S
-        }
-        Engine::Fluid => intervals * FLOW_INTERVAL_S,
-    }
+    let simulated = match engine {
+        Engine::Request => scenario.mean_load().per_second() * length.as_secs_f64() * REQUEST_S,
+        Engine::Fluid => intervals(scenario, length) * FLOW_INTERVAL_S,
+    };
+    simulated / CORES
 }
 
 #[cfg(test)]
