@@ -470,7 +470,7 @@ fn a_log_becomes_a_trace_a_description_and_a_scenario() {
     }
 
     let rubbish = "rubbish\n".repeat(2401);
-    fs::write(folder.path().join("none.log"), format!("{}{rubbish}", log)).unwrap();
+    fs::write(folder.path().join("none.log"), format!("{log}{rubbish}")).unwrap();
     let said =
         refusal(folder.path(), &["trace", "import", "none.log", "--format", "common-log", "--out", "u.csv"]);
     assert!(said.contains("none.log:2401: line: \"rubbish\"") && said.contains("host ident user"), "{said}");

@@ -169,11 +169,10 @@ pub(crate) fn run(args: &SweepArgs) -> Result<()> {
 /// All runs of a sweep, checked.
 fn trials(sweep: &Sweep) -> Result<Vec<Trial>> {
     let mut combinations: Vec<Vec<(&str, &Values)>> = vec![Vec::new()];
-    let empty = |values: &Values| matches!(values, Values::Several(values) if values.is_empty());
-    for (table, flag) in std::iter::empty()
-        .chain(sweep.train.iter().filter(|(_, values)| empty(values)).map(|(flag, _)| ("train", flag)))
-        .chain(sweep.grid.iter().filter(|(_, values)| values.is_empty()).map(|(flag, _)| ("grid", flag)))
-    {
+    let fixed =
+        sweep.train.iter().filter(|(_, values)| values.words().is_empty()).map(|(flag, _)| ("train", flag));
+    let varied = sweep.grid.iter().filter(|(_, values)| values.is_empty()).map(|(flag, _)| ("grid", flag));
+    if let Some((table, flag)) = fixed.chain(varied).next() {
         bail!("{table}.{flag}: [] is not allowed; expected at least one value");
     }
     if sweep.random.as_ref().is_some_and(|random| random.draws == 0) {
