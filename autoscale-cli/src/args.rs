@@ -73,7 +73,7 @@ pub(crate) struct OutputArgs {
     /// No progress, no table.
     #[arg(long)]
     pub(crate) quiet: bool,
-    /// The comparison as JSON on standard output.
+    /// The result as JSON on standard output.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -212,8 +212,12 @@ pub(crate) struct TrainArgs {
     /// Replace the run that is in the folder.
     #[arg(long)]
     pub(crate) force: bool,
-    /// Go on with a run under its own manifest; no other flag is needed.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "dry_run"])]
+    /// Go on with a run under its own manifest, which says all that other flags could; only --log, --quiet and --json may
+    /// stand beside it.
+    #[arg(long, value_name = "RUN", conflicts_with_all = [
+        "algo", "episodes", "WorldArgs", "engine", "seed", "action_space", "base", "critic", "reward_scale", "set",
+        "envs", "backend", "validate_every", "stop_at", "validation_seeds", "eval_seeds", "out", "force", "dry_run",
+    ])]
     pub(crate) resume: Option<PathBuf>,
     /// Print the resolved configuration and an estimate of the time, and do nothing.
     #[arg(long)]
@@ -248,9 +252,12 @@ pub(crate) struct EvaluateArgs {
     /// Test episodes.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(crate) seeds: u64,
-    /// A new folder for comparison.csv and the plots; nothing is written when absent.
+    /// A folder for comparison.csv and the plots; nothing is written when absent.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Replace the comparison that is in the folder.
+    #[arg(long, requires = "out")]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -278,7 +285,7 @@ pub(crate) struct TuneArgs {
     /// How requests are simulated in the search; the best are compared by single requests in any case.
     #[arg(long, value_enum)]
     pub(crate) engine: Option<EngineArg>,
-    /// Training episodes that the search may run.
+    /// Training episodes that the search may run, at least 756.
     #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub(crate) budget: u64,
     /// Validation episodes on which the best are compared.
@@ -316,8 +323,8 @@ The file has flags of `autoscale train` by their long names:
   gae_lambda = { uniform = [0.8, 1.0] }
   num_steps = { choice = [64, 128] }
 
-Runs are folders named after what they are made of: the same command goes on where it stopped, and a run that several
-sweeps of one folder have in common is trained once. trials.csv and trials.parquet have a row a run.")]
+Runs are folders named after what they are made of (algorithm, scenario, seed, and a hash of all settings): the same
+command goes on where it stopped, and a run that several sweeps of one folder have in common is trained once. trials.csv and trials.parquet have a row a run.")]
 pub(crate) struct SweepArgs {
     /// What to run.
     #[arg(value_name = "FILE")]
@@ -396,4 +403,45 @@ pub(crate) enum ScenarioCommand {
         /// The file.
         file: PathBuf,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use autoscale_eval::tune::Halving;
+    use clap::CommandFactory;
+
+    /// A flag that was ignored would look as if it counted.
+    #[test]
+    fn nothing_that_a_manifest_says_may_stand_beside_resume() {
+        let command = Cli::command();
+        let train = command.find_subcommand("train").expect("a command");
+        let mut allowed = Vec::new();
+        for flag in train.get_arguments().filter(|argument| argument.get_long() != Some("resume")) {
+            let Some(name) = flag.get_long() else { continue };
+            let value =
+                flag.get_possible_values().first().map_or("1".to_owned(), |v| v.get_name().to_owned());
+            let word = if flag.get_action().takes_values() {
+                format!("--{name}={value}")
+            } else {
+                format!("--{name}")
+            };
+            match Cli::try_parse_from(["autoscale", "train", "--resume=run", &word]) {
+                Ok(_) => allowed.push(name),
+                Err(error) => {
+                    assert!(error.to_string().contains("'--resume <RUN>' cannot be used with"), "{error}");
+                }
+            }
+        }
+        assert_eq!(allowed, ["log", "quiet", "json"]);
+    }
+
+    #[test]
+    fn help_names_the_least_budget() {
+        let command = Cli::command();
+        let tune = command.find_subcommand("tune").expect("a command");
+        let budget = tune.get_arguments().find(|a| a.get_id() == "budget").expect("a flag");
+        let help = budget.get_help().expect("it has help").to_string();
+        assert!(help.contains(&format!("at least {}", 2 * Halving::LEAST)), "{help}");
+    }
 }

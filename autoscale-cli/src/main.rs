@@ -5,6 +5,7 @@ mod arena;
 mod args;
 mod commands;
 mod digest;
+mod interrupt;
 mod plot;
 mod policy_spec;
 mod progress;

@@ -4,7 +4,6 @@ use crate::rule::{Rule, RuleKind, Space};
 use crate::run_folder::{MANIFEST, MODEL, RunFolder};
 use crate::settings::{self, Settings};
 use anyhow::{Context, Result, bail};
-use autoscale_agents::checkpoint::Checkpoint;
 use autoscale_agents::learned::LearnedPolicy;
 use autoscale_core::policy::Policy;
 use autoscale_core::units::{Replicas, Utilization};
@@ -168,7 +167,15 @@ impl PolicySpec {
                 let spec = HpaSpec::from_yaml(&text).with_context(|| file.clone())?;
                 cloning(Hpa::from_spec(spec)?)
             }
-            Self::Constant(n) => cloning(Fixed::new(Replicas::new(*n), interval)),
+            Self::Constant(n) => {
+                let (asked, limits) = (Replicas::new(*n), scenario.limits());
+                let granted = asked.clamp(limits.min(), limits.max());
+                if granted != asked {
+                    let (name, least, most) = (scenario.name(), limits.min(), limits.max());
+                    eprintln!("warning: {self}: {name} allows {least} to {most} replicas; it gets {granted}");
+                }
+                cloning(Fixed::new(asked, interval))
+            }
             Self::Random => cloning(RandomPolicy::new(interval)),
             Self::Clairvoyant(percent) => {
                 let busy = Utilization::from_fraction(f64::from(*percent) / 100.0);
@@ -205,8 +212,7 @@ impl PolicySpec {
             }
             Self::Model(run) => {
                 let folder = RunFolder::open(run)?;
-                let settings: Settings = folder.manifest()?.config;
-                let checkpoint = Checkpoint::load(&folder.file(MODEL))?;
+                let (settings, checkpoint) = Settings::with_model(&folder)?;
                 settings::same_interval(scenario, &checkpoint)?;
                 let make = move || anyhow::Ok(LearnedPolicy::new(&checkpoint, settings.base_policy()?)?);
                 make()?;

@@ -7,6 +7,7 @@ mod plan;
 
 use crate::args::OutputArgs;
 use crate::args::compare::CompareArgs;
+use crate::interrupt;
 use crate::progress;
 use crate::report;
 use crate::run_folder::{MANIFEST, Replace, RunFolder, commit, write_whole};
@@ -33,7 +34,8 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
     let folder = folder(args)?;
     folder.describe(Seed::root(args.seed), plan.setup())?;
     let journal = Journal::open(folder.path())?;
-    hint_when_stopped(args.output)?;
+    let out = folder.path().display();
+    interrupt::catch(format!("stopped; the same command, with --out {out}, goes on with what it lacks"))?;
     let study = study(&plan, &journal, args.output)?;
     if study.failures().count() == study.places().count() {
         let (_, why) = study.failures().next().context("there is no episode")?;
@@ -70,17 +72,6 @@ fn folder(args: &CompareArgs) -> Result<RunFolder> {
         bail!("{}: holds a run that is no comparison; choose another --out", out.display());
     }
     RunFolder::create(args.out.as_deref(), "compare", Replace::Allow)
-}
-
-/// Nothing has to be saved when it is stopped: what is finished is in the journal.
-fn hint_when_stopped(output: OutputArgs) -> Result<()> {
-    let stopped = move || {
-        if !output.quiet {
-            eprintln!("\nstopped; the same command with --out goes on");
-        }
-        std::process::exit(130);
-    };
-    ctrlc::set_handler(stopped).context("Ctrl-C cannot be handled")
 }
 
 /// Runs what the journal lacks, and puts everything together.
