@@ -9,7 +9,7 @@ mod tests;
 use crate::arrays::Arrays;
 use crate::backend::Backend;
 use crate::categorical::argmax;
-use crate::graph::{TowerGraph, column, numbers, scalar};
+use crate::graph::{TowerGraph, numbers};
 use crate::learned::GreedyActor;
 use crate::learner::{Counters, Setup, SetupError, Trainable, Treatment};
 use crate::net::{NetConfig, Tower, Trunk};
@@ -19,7 +19,7 @@ use crate::replay::{Item, NStep, Priorities, Replay, Truncation};
 use autoscale_core::agent::{ActionIndex, Learner, Seen, Transition, UpdateStats};
 use autoscale_core::seed::Seed;
 use autoscale_core::validate::{ConfigError, Validate, count_in_range, in_range};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use state::{pending, put_pending, put_replay, replay};
@@ -219,6 +219,18 @@ struct Scratch {
     values: Vec<f32>,
 }
 
+/// A batch's loss, and what it comes of.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Loss {
+    figure: f64,
+    /// Of each transition.
+    errors: Vec<f32>,
+    /// Mean value of the actions taken.
+    value: f64,
+    /// Slope of the loss in each output, `[batch, outputs]`.
+    slopes: Vec<f32>,
+}
+
 impl Dqn {
     /// A fresh learner. Everything random comes from `seed`.
     ///
@@ -315,38 +327,21 @@ impl Dqn {
         self.replay.sample(self.config.batch_size, beta as f32, &mut stream, &mut indices, &mut weights);
         let targets = self.targets(&indices);
 
-        let (n, width, actions) = (indices.len(), self.setup.features, self.actions());
+        let (n, width) = (indices.len(), self.setup.features);
         let mut rows = Vec::with_capacity(n * width);
-        let mut chosen = Vec::with_capacity(n);
         for &index in &indices {
-            let item = self.replay.get(index);
-            self.normalizer.append(item.features, &mut rows);
-            chosen.push(i64::from(item.action.0));
+            self.normalizer.append(self.replay.get(index).features, &mut rows);
         }
         let graph = TowerGraph::of(&self.online, &self.device);
         let rows = Tensor::<2>::from_data(TensorData::new(rows, [n, width]), &self.device);
-        let chosen = Tensor::<2, Int>::from_data(TensorData::new(chosen, [n, 1]), &self.device);
-        let mut values = graph.forward(rows, None);
-        if self.config.dueling {
-            // Wang et al., equation 9.
-            let (advantages, state) = (values.clone().narrow(1, 0, actions), values.narrow(1, actions, 1));
-            let mean = advantages.clone().mean_dim(1);
-            values = advantages + (state - mean);
-        }
-        let values: Tensor<1> = values.gather(1, chosen).squeeze_dim(1);
-        let errors = values.clone() - column(targets, &self.device);
-        let losses = if self.config.huber { huber(errors.clone()) } else { errors.clone().square() * 0.5 };
-        let loss = if self.config.priorities.is_some() {
-            // Schaul et al., section 3.4.
-            (losses * column(weights.clone(), &self.device)).mean()
-        } else {
-            losses.mean()
-        };
+        let outputs = graph.forward(rows, None);
+        let Loss { figure, errors, value, slopes } =
+            self.loss(&numbers(outputs.clone().detach()), &indices, &targets, &weights);
 
-        let figure = scalar(loss.clone().detach());
         let mut norm = f64::NAN;
         if figure.is_finite() {
-            let mut gradient = graph.gradient(&loss);
+            let slopes = Tensor::from_data(TensorData::new(slopes, outputs.dims()), &self.device);
+            let mut gradient = graph.gradient(&(outputs * slopes).sum());
             norm = clip_global_norm(&mut gradient, self.config.max_grad_norm);
             if norm.is_finite() {
                 let learning_rate = self.learning_rate();
@@ -355,13 +350,12 @@ impl Dqn {
         }
         if norm.is_finite() {
             if self.config.priorities.is_some() {
-                self.replay.update_priorities(&indices, &numbers(errors.detach()));
+                self.replay.update_priorities(&indices, &errors);
             }
             self.sums.updates += 1;
             self.sums.loss += figure;
             self.sums.norm += norm;
-            let values = numbers(values.detach());
-            self.sums.values += values.iter().map(|&v| f64::from(v)).sum::<f64>() / n as f64;
+            self.sums.values += value;
         } else {
             self.sums.skipped += 1;
             self.counters.skipped += 1;
@@ -370,6 +364,34 @@ impl Dqn {
         if self.counters.updates.is_multiple_of(self.config.target_network_frequency) {
             self.move_target();
         }
+    }
+
+    /// The mean loss of a batch, for what the network gives in its states. On the host: a dozen tensor operations on so few
+    /// numbers, and as many on the way back, cost as much as the network.
+    fn loss(&self, outputs: &[f32], indices: &[usize], targets: &[f32], weights: &[f32]) -> Loss {
+        let (actions, dueling) = (self.actions(), self.config.dueling);
+        let (width, n) = (actions + usize::from(dueling), indices.len() as f32);
+        let mut loss = Loss { slopes: vec![0.0; outputs.len()], ..Loss::default() };
+        let rows = outputs.chunks_exact(width).zip(loss.slopes.chunks_exact_mut(width));
+        for (k, (row, slopes)) in rows.enumerate() {
+            let action = usize::from(self.replay.get(indices[k]).action.0);
+            let value = action_value(row, actions, dueling, action);
+            let error = value - targets[k];
+            // Uniform draws have weights of 1; Schaul et al., section 3.4.
+            let weight = weights[k] / n;
+            let slope = if self.config.huber { error.clamp(-1.0, 1.0) } else { error };
+            // ½ e², and with Huber's |e| − ½ beyond 1.
+            loss.figure += f64::from(weight * slope * (error - slope * 0.5));
+            loss.value += f64::from(value / n);
+            loss.errors.push(error);
+            if dueling {
+                // Wang et al., equation 9.
+                slopes[..actions].fill(-weight * slope / actions as f32);
+                slopes[actions] = weight * slope;
+            }
+            slopes[action] += weight * slope;
+        }
+        loss
     }
 
     fn move_target(&mut self) {
@@ -393,12 +415,6 @@ impl Dqn {
             ("losses/skipped_minibatches", sums.skipped as f64),
         ])
     }
-}
-
-/// ½ e² up to 1, |e| − ½ beyond.
-fn huber(errors: Tensor<1>) -> Tensor<1> {
-    let inner = errors.clone().clamp(-1.0, 1.0);
-    inner.clone() * (errors - inner * 0.5)
 }
 
 /// The value of an action in what a network gave.

@@ -129,6 +129,40 @@ fn metrics_look_alike() {
     }
 }
 
+/// Gauges show single moments in both: a policy that learns from a flow must not find in them what no cluster shows.
+#[test]
+fn gauges_scatter_alike() {
+    // Enough that the load alone moves them little.
+    const CALM: Replicas = Replicas::new(24);
+    for dispatch in [Dispatch::Random, Dispatch::LeastOutstanding] {
+        let mut config = Scenario::builtin("match-day").unwrap().config().clone();
+        config.service.dispatch = dispatch;
+        let scenario = config.check("match-day", Path::new("")).unwrap();
+        let worlds = [Engine::Request, Engine::Fluid].map(|engine| {
+            let scenario = Arc::new(scenario.with_engine(engine).unwrap());
+            let mut world = Simulator::new(scenario, 4 * HOUR).unwrap();
+            world.reset(Seed::root(4), Cadence::every(INTERVAL));
+            for _ in 0..4 * 240 {
+                world.step(Decision::scale_to(CALM, Reason::rule("plan"))).unwrap();
+            }
+            world
+        });
+        let [truth, flow] = [0, 1].map(|k| &worlds[k].observe().history[10..]);
+        let figures: [(&str, Read); 2] = [("in flight", |m| m.in_flight), ("queued", |m| m.queued)];
+        for (name, read) in figures {
+            // From one interval to the next.
+            let change = |all: &[Measurement]| {
+                let squares = all.windows(2).map(|m| (read(&m[1]) - read(&m[0])).powi(2));
+                (squares.sum::<f64>() / (all.len() - 1) as f64).sqrt()
+            };
+            let (t, f) = (change(truth), change(flow));
+            println!("{name}, {dispatch}: {t:.2} by requests, {f:.2} as a flow");
+            // Of one queue for all pods, next to nothing waits.
+            assert!((f - t).abs() < 0.1 * t + 0.1, "{name}, {dispatch}: {f} against {t}");
+        }
+    }
+}
+
 /// A timeout that nobody ever reaches changes nothing.
 #[test]
 fn a_very_long_timeout_is_as_good_as_none() {

@@ -39,12 +39,37 @@ fn targets_are_the_papers() {
     assert_eq!(targets(config(false, true), &dueling, &dueling), [1.0 + 0.5 * (5.0 + 10.0 - 4.0), 1.0]);
 }
 
+/// Errors of 0.5 and −3: ½ e², and |e| − ½ beyond 1 with Huber's loss.
 #[test]
-fn large_errors_count_linearly() {
-    let device = Backend::Flex.device().unwrap();
-    let losses = numbers(huber(column(vec![0.5, -0.5, 3.0, -2.0], &device)));
-    for (found, expected) in losses.iter().zip([0.125, 0.125, 2.5, 1.5]) {
-        assert!((found - expected).abs() < 1e-6, "{losses:?}");
+fn losses_are_the_papers() {
+    for (huber, expected) in [(true, [0.125, 2.5]), (false, [0.125, 4.5])] {
+        let learner =
+            learner(DqnConfig { huber, dueling: false, ..DqnConfig::default() }, &[0.0; 2], &[0.0; 2]);
+        let loss = learner.loss(&[1.5, 9.0, -2.0, 9.0], &[0, 1], &[1.0, 1.0], &[1.0, 0.5]);
+        assert_eq!(loss.errors, [0.5, -3.0]);
+        assert!((loss.figure - (expected[0] + 0.5 * expected[1]) / 2.0).abs() < 1e-6, "{loss:?}");
+        assert!((loss.value - -0.25).abs() < 1e-6, "{loss:?}");
+    }
+}
+
+/// Against differences of the loss itself.
+#[test]
+fn slopes_are_those_of_the_loss() {
+    for (huber, dueling) in [(true, true), (true, false), (false, true), (false, false)] {
+        let config = DqnConfig { huber, dueling, ..DqnConfig::default() };
+        let zeros = vec![0.0; 3 + usize::from(dueling)];
+        let learner = learner(config, &zeros, &zeros);
+        let loss = |outputs: &[f32]| learner.loss(outputs, &[0, 1], &[0.5, -4.0], &[1.0, 0.25]);
+        let outputs: Vec<f32> = (0..2 * zeros.len()).map(|i| (i as f32 * 0.77).sin()).collect();
+        for (k, slope) in loss(&outputs).slopes.into_iter().enumerate() {
+            let moved = |by: f32| {
+                let mut outputs = outputs.clone();
+                outputs[k] += by;
+                loss(&outputs).figure
+            };
+            let found = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+            assert!((found - f64::from(slope)).abs() < 1e-3, "output {k}: {found} and {slope}");
+        }
     }
 }
 

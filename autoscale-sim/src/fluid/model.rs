@@ -29,6 +29,13 @@ pub(super) enum Pooling {
     Together,
 }
 
+impl Pooling {
+    /// Under this dispatch.
+    pub(super) fn of(dispatch: Dispatch) -> Self {
+        if dispatch == Dispatch::LeastOutstanding { Self::Together } else { Self::Apart }
+    }
+}
+
 /// The pods of a scenario, as far as queues are concerned.
 ///
 /// What becomes of a request depends on its position: the place in its pod's queue that it gets (0: a worker), or,
@@ -82,10 +89,9 @@ impl FluidModel {
         check(config)?;
         let service = &config.service;
         let services = Services::of(scenario);
-        let together = service.dispatch == Dispatch::LeastOutstanding;
         let timeout_s = service.timeout_ms.map_or(f64::INFINITY, |ms| ms / 1000.0);
         let mut model = Self {
-            pooling: if together { Pooling::Together } else { Pooling::Apart },
+            pooling: Pooling::of(service.dispatch),
             workers: service.workers as usize,
             places: service.queue_capacity.map_or(MOST_PLACES, |k| (k as usize).min(MOST_PLACES)),
             timeout_s,

@@ -1,5 +1,7 @@
 //! The lives of pods, from one change to the next. Start-up times are the request engine's own.
 
+use super::model::Pooling;
+use super::station::{FluidStation, Glance};
 use crate::episode::PodStatus;
 use crate::pod::{Delays, PodModel};
 use crate::probe::Kubelet;
@@ -9,6 +11,7 @@ use autoscale_core::sample::ReadyStatus;
 use autoscale_core::seed::{Seed, Stream};
 use autoscale_core::units::Replicas;
 use rand::RngExt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Pods of the start have been up for this long, so that no rule takes them for new.
@@ -61,6 +64,10 @@ pub(super) struct FluidPod {
     pub(super) life: Life,
     /// Prometheus scrapes it so many seconds after each whole interval.
     pub(super) scrape_phase: u32,
+    /// What its gauges showed when it was last scraped.
+    pub(super) gauges: Glance,
+    /// Draws of its gauges.
+    glances: Seed,
     pub(super) kubelet: Kubelet,
     /// Draws of this pod's own.
     pub(super) stream: Stream,
@@ -91,6 +98,7 @@ pub(super) struct FluidPods {
     seed: Seed,
     model: PodModel,
     scrape_interval: u32,
+    pooling: Pooling,
     /// How long a pod that is gone stays in the answers of Prometheus.
     memory: u32,
     grace: u32,
@@ -106,6 +114,7 @@ impl FluidPods {
             seed,
             model: PodModel::new(config),
             scrape_interval: config.metrics.scrape_interval_s,
+            pooling: Pooling::of(config.service.dispatch),
             memory: config.metrics.scrape_interval_s + config.metrics.rate_window_s,
             grace: config.termination.grace_s.ceil() as u32,
             pods: Vec::new(),
@@ -177,7 +186,9 @@ impl FluidPods {
         };
         let scrape_phase = stream.random_range(0..self.scrape_interval);
         let name = format!("pod-{}", self.created).into();
-        self.pods.push(FluidPod { name, life, scrape_phase, kubelet: Kubelet::default(), stream });
+        let (gauges, glances) = (Glance::default(), self.seed.child("glance").nth(self.created));
+        let kubelet = Kubelet::default();
+        self.pods.push(FluidPod { name, life, scrape_phase, gauges, glances, kubelet, stream });
         self.created += 1;
     }
 
@@ -225,6 +236,24 @@ impl FluidPods {
 
     pub(super) fn statuses(&self, now: u32) -> impl Iterator<Item = PodStatus<'_>> {
         self.pods.iter().map(move |pod| pod.status(now))
+    }
+
+    /// Prometheus scrapes the pods that are due in these seconds.
+    pub(super) fn scrape(&mut self, seconds: Range<u32>, station: &FluidStation) {
+        for second in seconds {
+            let (due, draws) = (second % self.scrape_interval, u64::from(second));
+            let scraped = |pod: &&mut FluidPod| pod.scrape_phase == due && pod.life.serves_at(second);
+            for pod in self.pods.iter_mut().filter(scraped) {
+                let mut own = pod.glances.nth(draws).stream();
+                let rounding = own.random();
+                let u = match self.pooling {
+                    Pooling::Apart => own.random(),
+                    // Who looks at one queue in the same second sees the same.
+                    Pooling::Together => self.seed.child("common-glance").nth(draws).stream().random(),
+                };
+                pod.gauges = station.glance(u, rounding);
+            }
+        }
     }
 
     /// All that Prometheus still knows.

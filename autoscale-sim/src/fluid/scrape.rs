@@ -1,5 +1,5 @@
 //! What Prometheus makes of flows: the counters that every pod that serves would show on average, second by second,
-//! seen through each pod's own scrapes.
+//! seen through each pod's own scrapes; gauges show what was there at the moment of the scrape.
 
 use super::flow::FluidFlow;
 use super::model::FluidModel;
@@ -11,15 +11,14 @@ use autoscale_core::measurement::LatencySummary;
 use autoscale_core::units::RequestRate;
 use std::time::Duration;
 
-// Columns: counters of a pod since the world's beginning, its gauges, and its histogram's buckets.
+// Columns: counters of a pod since the world's beginning, its mean number of requests, and its histogram's buckets.
 const RECEIVED: usize = 0;
 const REFUSED: usize = 1;
 const ABANDONED: usize = 2;
 const ANSWERED_S: usize = 3;
 const CPU: usize = 4;
 const IN_FLIGHT: usize = 5;
-const QUEUED: usize = 6;
-const BUCKETS: usize = 7;
+const BUCKETS: usize = 6;
 
 /// A ring of rows, one a second.
 #[derive(Clone, Debug)]
@@ -59,7 +58,7 @@ impl Scraper {
         }
     }
 
-    /// `seconds` have passed in which this flowed through `pods` pods, with now so many requests in them.
+    /// `seconds` have passed in which this flowed through `pods` pods, with now so many requests in them on average.
     pub(super) fn passed(
         &mut self,
         seconds: u32,
@@ -67,7 +66,7 @@ impl Scraper {
         model: &FluidModel,
         pods: f64,
         cpu_s: f64,
-        (in_flight, queued): (f64, f64),
+        in_flight: f64,
     ) {
         self.before.copy_from_slice(&self.current);
         if pods > 0.0 {
@@ -87,7 +86,6 @@ impl Scraper {
         }
         let per_pod = if pods > 0.0 { 1.0 / pods } else { 0.0 };
         self.current[IN_FLIGHT] = in_flight * per_pod;
-        self.current[QUEUED] = queued * per_pod;
         for second in 1..=seconds {
             let share = f64::from(second) / f64::from(seconds);
             let slot = self.slot(self.now + second);
@@ -126,8 +124,8 @@ impl Scraper {
             let Some(scrapes) = self.scrapes(pod) else { continue };
             newest_of_all = newest_of_all.max(Some(scrapes.newest));
             if pod.life.gone > self.now && pod.life.serves_at(scrapes.newest) {
-                in_flight += self.at(scrapes.newest, IN_FLIGHT);
-                queued += self.at(scrapes.newest, QUEUED);
+                in_flight += pod.gauges.in_flight;
+                queued += pod.gauges.queued;
             }
             self.weigh(&pod.life, scrapes, &mut weights);
         }

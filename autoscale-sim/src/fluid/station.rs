@@ -38,6 +38,13 @@ pub struct FluidStation {
     work: Work,
 }
 
+/// What a pod's gauges show at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Glance {
+    pub(super) in_flight: f64,
+    pub(super) queued: f64,
+}
+
 /// Room for a step, for the states from `low` on.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Work {
@@ -131,6 +138,21 @@ impl FluidStation {
     /// Mean number of requests that wait for a worker in all pods.
     pub fn waiting(&self) -> f64 {
         self.queues * (self.doomed + self.mean(|x, workers| (x - workers).max(0.0)))
+    }
+
+    /// Whole requests that a pod's gauges show at a moment: as many as its queue has by the draw `u`, uniform in 0 to 1.
+    /// Where all pods are one queue, a pod has its part of them, rounded by the draw `rounding`.
+    pub(super) fn glance(&self, u: f64, rounding: f64) -> Glance {
+        let window = &self.states[self.low..self.high];
+        let mut left = u * window.iter().map(|p| p.max(0.0)).sum::<f64>();
+        let below = |p: &f64| {
+            left -= p.max(0.0);
+            left < 0.0
+        };
+        let k = self.low + window.iter().position(below).unwrap_or(window.len().saturating_sub(1));
+        let (x, part) = ((k * self.width) as f64, self.queues / f64::from(self.pods.get()).max(1.0));
+        let in_flight = (part * (self.doomed + x) + rounding).floor();
+        Glance { in_flight, queued: (in_flight - part * self.workers).max(0.0) }
     }
 
     /// Mean time in which the workers get to those that wait, in seconds.

@@ -25,8 +25,8 @@ const LAST_SERVICES: f64 = 3.0;
 /// A simulated service under a scaling policy, as expected numbers instead of requests.
 ///
 /// The load, the pods' start-up times and what decisions cost are those of the request engine on the same seed.
-/// Requests are expected numbers: they count in the interval in which they arrive, and metrics are without
-/// the noise of single requests.
+/// Requests are expected numbers: they count in the interval in which they arrive, and metrics but gauges are
+/// without the noise of single requests.
 #[derive(Clone, Debug)]
 pub struct FluidWorld {
     episode: Episode,
@@ -133,14 +133,17 @@ impl FluidWorld {
         let (now, spec) = (self.episode.clock, self.episode.spec);
         let serving = f64::from(self.pods.serving(now).get());
         let cores = self.pods.model().cpu_per_worker();
+        let mut at = now;
         let mut rates = &self.rates[now as usize..until as usize];
         while !rates.is_empty() {
             self.step.clear();
             let seconds = self.station.advance_once(&self.model, rates, &mut self.step);
             rates = &rates[seconds..];
-            let gauges = (self.station.in_system(), self.station.waiting());
             let cpu_s = self.step.busy_s * cores;
-            self.scraper.passed(seconds as u32, &self.step, &self.model, serving, cpu_s, gauges);
+            let in_system = self.station.in_system();
+            self.scraper.passed(seconds as u32, &self.step, &self.model, serving, cpu_s, in_system);
+            self.pods.scrape(at + 1..at + 1 + seconds as u32, &self.station);
+            at += seconds as u32;
             self.interval.add(&self.step);
         }
         self.episode.clock = until;
