@@ -180,15 +180,37 @@ impl PolicySpec {
                 making(rule, scenario).with_context(|| file.clone())?
             }
             Self::Model(run) => {
-                let folder = RunFolder::open(run)?;
-                let settings: Settings = folder.manifest()?.config;
-                let checkpoint = Checkpoint::load(&folder.file(MODEL))?;
-                settings::same_interval(scenario, &checkpoint)?;
-                let make = move || anyhow::Ok(LearnedPolicy::new(&checkpoint, settings.base_policy()?)?);
-                make()?;
-                Box::new(move |_| Box::new(make().expect("made once above")))
+                let model = Model::open(run)?;
+                model.policy(scenario)?;
+                let scenario = Arc::clone(scenario);
+                Box::new(move |_| Box::new(model.policy(&scenario).expect("made once above")))
             }
         })
+    }
+}
+
+/// A trained run, read.
+pub(crate) struct Model {
+    /// What its folder is called.
+    pub(crate) run: String,
+    pub(crate) settings: Settings,
+    pub(crate) checkpoint: Checkpoint,
+}
+
+impl Model {
+    /// Of the run in this folder, or of the `latest`.
+    pub(crate) fn open(run: &str) -> Result<Self> {
+        let folder = RunFolder::open(run)?;
+        let settings = folder.manifest()?.config;
+        let path = std::path::absolute(folder.path())?;
+        let run = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { run, settings, checkpoint: Checkpoint::load(&folder.file(MODEL))? })
+    }
+
+    /// Its policy, if it decides as often as the scenario asks.
+    pub(crate) fn policy(&self, scenario: &Scenario) -> Result<LearnedPolicy> {
+        settings::same_interval(scenario, &self.checkpoint)?;
+        Ok(LearnedPolicy::new(&self.checkpoint, self.settings.base_policy()?)?)
     }
 }
 
