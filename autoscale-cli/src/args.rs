@@ -1,6 +1,7 @@
 //! The command line, as close to the flags as can be.
 
 pub(crate) mod trace;
+pub(crate) mod visualize;
 
 use crate::algorithm::Algorithm;
 use crate::policy_spec::PolicySpec;
@@ -16,6 +17,7 @@ const EXAMPLES: &str = "Examples:
   autoscale evaluate --model latest --scenario bursts
   autoscale tune --policy hpa --scenario bursts
   autoscale simulate --scenario bursts --policy hpa
+  autoscale visualize --model latest --baseline hpa
   autoscale scenario show match-day > mine.toml
 
   autoscale trace import access.log.gz --out requests.csv";
@@ -40,18 +42,30 @@ pub(crate) enum Command {
     Sweep(SweepArgs),
     /// Run one episode under one policy, and keep all that happened.
     Simulate(SimulateArgs),
+    /// Replay one episode as an animated dashboard in the terminal, or write it as a picture.
+    Visualize(visualize::VisualizeArgs),
     /// List, show or check scenarios.
     Scenario(ScenarioArgs),
     /// Make a trace from logs, describe one, or fit a scenario to it.
     Trace(trace::TraceArgs),
 }
 
+/// The scenario when none is named.
+pub(crate) const DEFAULT_SCENARIO: &str = "match-day";
+
 /// The world to train or evaluate in.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct WorldArgs {
     /// A built-in scenario's name, or a TOML file.
-    #[arg(long, default_value = "match-day", value_name = "NAME|FILE")]
+    #[arg(long, default_value = DEFAULT_SCENARIO, value_name = "NAME|FILE")]
     pub(crate) scenario: String,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+}
+
+/// The trace that replaces a scenario's load.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LoadArgs {
     /// A CSV file `time_s,rps` whose load replaces the scenario's.
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
