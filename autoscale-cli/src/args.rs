@@ -2,6 +2,7 @@
 
 pub(crate) mod compare;
 pub(crate) mod trace;
+pub(crate) mod visualize;
 
 use crate::algorithm::Algorithm;
 use crate::policy_spec::PolicySpec;
@@ -18,6 +19,7 @@ const EXAMPLES: &str = "Examples:
   autoscale compare --policies hpa,predictive,model:latest --out runs/mine
   autoscale tune --policy hpa --scenario bursts
   autoscale simulate --scenario bursts --policy hpa
+  autoscale visualize --model latest --baseline hpa
   autoscale scenario show match-day > mine.toml
 
   autoscale trace import access.log.gz --out requests.csv";
@@ -44,18 +46,30 @@ pub(crate) enum Command {
     Sweep(SweepArgs),
     /// Run one episode under one policy, and keep all that happened.
     Simulate(SimulateArgs),
+    /// Replay one episode as an animated dashboard in the terminal, or write it as a picture.
+    Visualize(visualize::VisualizeArgs),
     /// List, show or check scenarios.
     Scenario(ScenarioArgs),
     /// Make a trace from logs, describe one, or fit a scenario to it.
     Trace(trace::TraceArgs),
 }
 
+/// The scenario when none is named.
+pub(crate) const DEFAULT_SCENARIO: &str = "match-day";
+
 /// The world to train or evaluate in.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct WorldArgs {
     /// A built-in scenario's name, or a TOML file.
-    #[arg(long, default_value = "match-day", value_name = "NAME|FILE")]
+    #[arg(long, default_value = DEFAULT_SCENARIO, value_name = "NAME|FILE")]
     pub(crate) scenario: String,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+}
+
+/// The trace that replaces a scenario's load.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct LoadArgs {
     /// A CSV file `time_s,rps` whose load replaces the scenario's.
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,

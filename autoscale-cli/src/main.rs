@@ -4,6 +4,7 @@ mod algorithm;
 mod arena;
 mod args;
 mod commands;
+mod dashboard;
 mod digest;
 mod interrupt;
 mod plot;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         args::Command::Tune(args) => commands::tune::run(&args),
         args::Command::Sweep(args) => commands::sweep::run(&args),
         args::Command::Simulate(args) => commands::simulate::run(&args),
+        args::Command::Visualize(args) => commands::visualize::run(&args),
         args::Command::Scenario(args) => commands::scenario::run(&args),
         args::Command::Trace(args) => commands::trace::run(&args),
     };

@@ -4,6 +4,7 @@ use crate::rule::{Rule, RuleKind, Space};
 use crate::run_folder::{MANIFEST, MODEL, RunFolder};
 use crate::settings::{self, Settings};
 use anyhow::{Context, Result, bail};
+use autoscale_agents::checkpoint::Checkpoint;
 use autoscale_agents::learned::LearnedPolicy;
 use autoscale_core::policy::Policy;
 use autoscale_core::units::{Replicas, Utilization};
@@ -211,14 +212,37 @@ impl PolicySpec {
                 making(rule, scenario).with_context(|| file.clone())?
             }
             Self::Model(run) => {
-                let folder = RunFolder::open(run)?;
-                let (settings, checkpoint) = Settings::with_model(&folder)?;
-                settings::same_interval(scenario, &checkpoint)?;
-                let make = move || anyhow::Ok(LearnedPolicy::new(&checkpoint, settings.base_policy()?)?);
-                make()?;
-                Box::new(move |_| Box::new(make().expect("made once above")))
+                let model = Model::open(run)?;
+                model.policy(scenario)?;
+                let scenario = Arc::clone(scenario);
+                Box::new(move |_| Box::new(model.policy(&scenario).expect("made once above")))
             }
         })
+    }
+}
+
+/// A trained run, read.
+pub(crate) struct Model {
+    /// What its folder is called.
+    pub(crate) run: String,
+    pub(crate) settings: Settings,
+    pub(crate) checkpoint: Checkpoint,
+}
+
+impl Model {
+    /// Of the run in this folder, or of the `latest`.
+    pub(crate) fn open(run: &str) -> Result<Self> {
+        let folder = RunFolder::open(run)?;
+        let (settings, checkpoint) = Settings::with_model(&folder)?;
+        let path = std::path::absolute(folder.path())?;
+        let run = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { run, settings, checkpoint })
+    }
+
+    /// Its policy, if it decides as often as the scenario asks.
+    pub(crate) fn policy(&self, scenario: &Scenario) -> Result<LearnedPolicy> {
+        settings::same_interval(scenario, &self.checkpoint)?;
+        Ok(LearnedPolicy::new(&self.checkpoint, self.settings.base_policy()?)?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! From flags and files to what a run is made of.
 
 use crate::algorithm::AlgorithmConfig;
-use crate::args::{BaseRule, Critic, EngineArg, OutputArgs, Space, TrainArgs, WorldArgs};
+use crate::args::{BaseRule, Critic, EngineArg, LoadArgs, OutputArgs, Space, TrainArgs, WorldArgs};
 use crate::rule::{Rule, RuleKind};
 use crate::run_folder::{MODEL, RunFolder};
 use anyhow::{Context, Result, bail};
@@ -178,6 +178,11 @@ impl Settings {
         Ok(Scenario::from_toml(&self.scenario, "manifest")?)
     }
 
+    /// The world of a run, under the trace if one is given.
+    pub(crate) fn world_under(&self, load: &LoadArgs) -> Result<Scenario> {
+        under_trace(self.world()?.config().clone(), Path::new(""), load, "manifest")
+    }
+
     /// Whether the tuned HPA was searched for in this world: a run that began with another's policy has that one's.
     pub(crate) fn found_tuned_hpa_in(&self, scenario: &Scenario) -> bool {
         self.from.is_none() && scenario.to_toml() == self.scenario
@@ -207,7 +212,12 @@ const RATIO_TARGET: f64 = 0.7;
 
 /// The scenario given on the command line, under its trace if one is given.
 pub(crate) fn world(args: &WorldArgs) -> Result<Scenario> {
-    let (mut config, folder) = scenario_config(&args.scenario)?;
+    let (config, folder) = scenario_config(&args.scenario)?;
+    under_trace(config, &folder, &args.load, &args.scenario)
+}
+
+/// The scenario `name`, whose paths start at `folder`, under the trace if one is given.
+fn under_trace(mut config: ScenarioConfig, folder: &Path, args: &LoadArgs, name: &str) -> Result<Scenario> {
     if let Some(path) = &args.trace {
         let mean = match (args.target_mean_rps, &config.load) {
             (Some(mean), _) => Some(mean),
@@ -228,7 +238,7 @@ pub(crate) fn world(args: &WorldArgs) -> Result<Scenario> {
         trace.path = std::path::absolute(folder.join(&trace.path))
             .with_context(|| trace.path.display().to_string())?;
     }
-    Ok(config.check(&args.scenario, Path::new(""))?)
+    Ok(config.check(name, Path::new(""))?)
 }
 
 /// The scenario on the engine that was asked for, if one was.

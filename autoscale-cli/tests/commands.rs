@@ -441,6 +441,59 @@ fn an_episode_is_simulated_and_kept_whole() {
 }
 
 #[test]
+fn an_episode_becomes_a_picture_and_an_animation_of_always_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    small_world(folder.path());
+    train(folder.path(), &["--episodes", "2", "--out", "run"]).assert().success();
+    let visualize = |more: &[&str]| {
+        let mut command = autoscale(folder.path());
+        command
+            .args(["visualize", "--model", "run", "--baseline", "hpa", "--size", "80x24", "--json"])
+            .args(more);
+        command.output().unwrap()
+    };
+    let read = |name: &str| fs::read(folder.path().join(name)).unwrap();
+    let end = u32::from_be_bytes;
+    for (first, second) in [("a.png", "b.png"), ("a.gif", "b.gif")] {
+        let output = visualize(&["--out", first, "--speed", "100"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&report["scenario"], &report["policies"][1]["policy"]), (&"small".into(), &"hpa".into()));
+        assert!(report["policies"][0]["totals"]["pod_hours"].as_f64().unwrap() > 0.05, "{report}");
+        // 300 s at 10 s a frame, and the start.
+        assert_eq!(report["frames"], if first == "a.gif" { 31 } else { 1 });
+        assert!(visualize(&["--out", second, "--speed", "100"]).status.success());
+        assert_eq!(read(first), read(second), "{first}");
+    }
+    let (png, gif) = (read("a.png"), read("a.gif"));
+    assert_eq!(&png[..4], b"\x89PNG");
+    assert_eq!((end(png[16..20].try_into().unwrap()), end(png[20..24].try_into().unwrap())), (800, 480));
+    assert_eq!((&gif[..6], &gif[6..10]), (&b"GIF89a"[..], &[32, 3, 224, 1][..]));
+
+    for (args, part) in [
+        (&["visualize", "--policy", "hpa"][..], "--out FILE.png"),
+        (&["visualize", "--policy", "hpa", "--json"], "--out FILE.png"),
+        (
+            &["visualize", "--policy", "hpa", "--out", "a.jpg"],
+            "a.jpg: expected a file that ends in .png or .gif",
+        ),
+        (&["visualize", "--policy", "hpa", "--out", "a.png"], "--force"),
+        (&["visualize", "--policy", "hpa", "--model", "run"], "cannot be used with"),
+        (&["visualize", "--policy", "hpa", "--speed", "0"], "1 to 1000000"),
+        (&["visualize", "--policy", "hpa", "--out", "c.png", "--size", "20x20"], "80x24 to 300x100"),
+        (
+            &["visualize", "--model", "run", "--out", "c.gif", "--speed", "1"],
+            "--speed: 1 would make 3000 frames",
+        ),
+    ] {
+        let said = refusal(folder.path(), args);
+        assert!(said.contains(part), "{said:?} lacks {part:?}");
+    }
+    assert_eq!(read("a.png"), png, "what was refused changed nothing");
+    assert!(!folder.path().join("c.gif").exists() && !folder.path().join("c.partial").exists());
+}
+
+#[test]
 fn a_log_becomes_a_trace_a_description_and_a_scenario() {
     let folder = tempfile::tempdir().unwrap();
     let line = |k: u32| {

@@ -8,3 +8,4 @@ pub(crate) mod sweep;
 pub(crate) mod trace;
 pub(crate) mod train;
 pub(crate) mod tune;
+pub(crate) mod visualize;

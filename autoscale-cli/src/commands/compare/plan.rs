@@ -1,7 +1,7 @@
 //! What is to be compared, checked before anything runs.
 
-use crate::args::WorldArgs;
 use crate::args::compare::{CompareArgs, NamedPolicy};
+use crate::args::{LoadArgs, WorldArgs};
 use crate::digest::digest;
 use crate::run_folder::commit;
 use crate::settings;
@@ -185,8 +185,7 @@ fn no_name_twice<'a>(flag: &str, names: impl Iterator<Item = &'a str>) -> Result
 }
 
 fn world(name: &str, hours: Option<f64>) -> Result<World> {
-    let args =
-        WorldArgs { scenario: name.to_owned(), trace: None, target_mean_rps: None, test_every_days: None };
+    let args = WorldArgs { scenario: name.to_owned(), load: LoadArgs::default() };
     let scenario = settings::world(&args).context("--scenarios")?;
     let text = scenario.to_toml();
     let scenario = Arc::new(scenario.on(Branch::Test));
