@@ -9,7 +9,7 @@
 //!   together. With 7 contenders in 6 scenarios these are 42 hypotheses, and the chance that even one of the verdicts
 //!   on them is wrong is at most 5 %. What the report recommends rests on these.
 //! * **Secondary**: every other figure, in the same way, each a family of its own. Each figure's verdicts hold together;
-//!   those of all figures do not, so that among 35 figures a wrong verdict has to be expected.
+//!   those of all figures do not, so that among some thirty figures a wrong verdict has to be expected.
 //! * **Places**: the difference over all scenarios of every two policies that are ranked (contenders and baseline), all
 //!   pairs together.
 //!

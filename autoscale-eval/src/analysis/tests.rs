@@ -8,8 +8,8 @@ const Y: (&str, Role) = ("y", Role::Contender);
 const SEER: (&str, Role) = ("seer", Role::Clairvoyant);
 
 /// Costs that differ widely between episodes, and other figures that do not.
-fn shifted(shift: impl Fn(At) -> f64, place: At, figure: &Figure) -> Option<f64> {
-    Some(if figure.name == PRIMARY { 10.0 + 5.0 * of_seed(place) + shift(place) } else { 1.0 })
+fn shifted(shift: impl Fn(At) -> f64, place: At, figure: &Figure) -> f64 {
+    if figure.name == PRIMARY { 10.0 + 5.0 * of_seed(place) + shift(place) } else { 1.0 }
 }
 
 fn verdicts(analysis: &Analysis, metric: &str) -> Vec<Vec<Option<Verdict>>> {
@@ -24,7 +24,7 @@ fn a_shift_far_below_the_spread_is_seen_and_noise_is_not() {
         2 => noise(place, &figures()[0]),
         _ => 0.0,
     };
-    let study = study(&[HPA, X, Y], &["a", "b"], 30, |place, figure| shifted(shift, place, figure));
+    let study = study(&[HPA, X, Y], &["a", "b"], 30, |place, figure| Some(shifted(shift, place, figure)));
     let analysis = Analysis::of(&study);
     let (better, noise) = (Some(Verdict::Better), Some(Verdict::WithinNoise));
     assert_eq!(verdicts(&analysis, PRIMARY), [[None, better, noise], [None, better, noise]]);
@@ -60,7 +60,7 @@ fn a_shift_far_below_the_spread_is_seen_and_noise_is_not() {
 fn nothing_is_best_that_is_within_noise_of_the_baseline() {
     // The mean of x is lower, the baseline's place may still be the first.
     let shift = |place: At| if place.policy == 1 { noise(place, &figures()[0]) - 0.05 } else { 0.0 };
-    let study = study(&[HPA, X], &["a"], 30, |place, figure| shifted(shift, place, figure));
+    let study = study(&[HPA, X], &["a"], 30, |place, figure| Some(shifted(shift, place, figure)));
     let analysis = Analysis::of(&study);
     assert!(analysis.scenarios[0].policies[1].primary().against.as_ref().unwrap().difference.point < 0.0);
     assert!(analysis.scenarios[0].verdict.starts_with("Keep hpa: nothing is cheaper beyond noise."));

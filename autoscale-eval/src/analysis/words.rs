@@ -2,7 +2,7 @@
 
 use super::{LEVEL, PRIMARY, Pair, PolicyAnalysis, PolicyOverall, ScenarioAnalysis, Verdict};
 use crate::estimate::Estimate;
-use crate::study::{Study, StudyPolicy};
+use crate::study::{Role, Study, StudyPolicy};
 
 /// What trades off against cost, though the cost holds its price already.
 const VIOLATIONS: &str = "slo_violations";
@@ -47,6 +47,14 @@ pub(super) fn scenario(scenario: &ScenarioAnalysis, policies: &[StudyPolicy], ba
         let names = list(with(verdict).iter().map(|policy| policy.policy.clone()));
         (!names.is_empty()).then(|| format!("{said}: {names}."))
     }));
+    let compared = |position: usize| {
+        policies[position].role != Role::Contender || scenario.policies[position].primary().test().is_some()
+    };
+    let missing = (0..policies.len()).filter(|&position| !compared(position));
+    let missing = list(missing.map(|position| policies[position].name.clone()));
+    if !missing.is_empty() {
+        sentences.push(format!("Without a value to compare: {missing}."));
+    }
     sentences.join(" ")
 }
 
@@ -82,7 +90,7 @@ fn violations(cheaper: &[&PolicyAnalysis], baseline: &str) -> Vec<String> {
         matches!(verdict(policy), Some(Verdict::WithinNoise | Verdict::Identical))
     };
     let same = list(cheaper.iter().filter(same).map(|policy| policy.policy.clone()));
-    let same = (!same.is_empty()).then(|| format!("Violations within noise of it: {same}."));
+    let same = (!same.is_empty()).then(|| format!("Violations within noise: {same}."));
     [
         changing(Verdict::Worse, "But missing the objective more often"),
         changing(Verdict::Better, "Also missing the objective less often"),
@@ -118,12 +126,14 @@ pub(super) fn overall(
     if cheaper.is_empty() {
         return format!("{over} nothing is cheaper than {baseline} beyond noise: keep {baseline}.");
     }
-    let leaders: Vec<&PolicyOverall> = overall
+    let mut leaders: Vec<&PolicyOverall> = overall
         .iter()
         .filter(|policy| {
             policy.place.is_some_and(|place| place.first == 1) && cheaper.contains(&policy.policy.as_str())
         })
         .collect();
+    let cost = |policy: &PolicyOverall| policy.relative_cost.map_or(f64::INFINITY, |e| e.point);
+    leaders.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
     let priced = leaders.iter().map(|policy| {
         let difference = pairs.iter().find_map(|pair| pair.difference_of(&policy.policy, baseline));
         format!("{} by {} %", policy.policy, by(difference))

@@ -224,6 +224,7 @@ fn the_terminal_gets_the_table_and_the_verdicts() {
     assert!(lines[3..end].iter().any(|line| line.starts_with("hpa ")));
     assert!(lines[end + 1].starts_with(&format!("a  Cheaper than hpa: {NASTY} by 0.5000 ")), "{table}");
     assert!(lines[end + 2].starts_with("b  Keep hpa: nothing is cheaper beyond noise."), "{table}");
+    assert!(lines[end + 2].ends_with(&format!("Without a value to compare: {NASTY}.")), "{table}");
     assert!(table.contains("Note: ") && lines.iter().all(|line| !line.ends_with(' ')));
 }
 
