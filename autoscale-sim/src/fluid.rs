@@ -23,9 +23,9 @@
 //! together, with the drift and variance of single requests.
 //!
 //! Processor sharing, retries, slow start, crashes, evictions, nodes, lost scrapes and other kinds of dispatch are
-//! refused. What is lost against requests is noise: rates, quantiles and CPU are expected values.
-//! Gauges are single moments of a few requests, so much noisier than all else; each scrape draws them from the chain's
-//! distribution. Expected values there would tell a learner what no cluster shows.
+//! refused. What is lost against requests is noise: rates, quantiles and CPU are expected values. Gauges are single
+//! moments of a few requests, much noisier than all else, so each scrape draws them from the chain's distribution;
+//! expected values would tell a learner what no cluster shows.
 
 mod flow;
 mod model;
