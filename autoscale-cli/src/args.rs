@@ -440,7 +440,10 @@ mod tests {
             } else {
                 format!("--{name}")
             };
-            match Cli::try_parse_from(["autoscale", "train", "--resume=run", &word]) {
+            // What makes no sense without a trace is refused for that first.
+            let trace = ["target-mean-rps", "test-every-days"].contains(&name).then_some("--trace=a.csv");
+            let words = ["autoscale", "train", "--resume=run", &word].into_iter().chain(trace);
+            match Cli::try_parse_from(words) {
                 Ok(_) => allowed.push(name),
                 Err(error) => {
                     assert!(error.to_string().contains("'--resume <RUN>' cannot be used with"), "{error}");
