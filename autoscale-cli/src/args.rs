@@ -229,7 +229,7 @@ pub(crate) struct TrainArgs {
     /// Go on with a run under its own manifest, which says all that other flags could; only --log, --quiet and --json may
     /// stand beside it.
     #[arg(long, value_name = "RUN", conflicts_with_all = [
-        "algo", "episodes", "WorldArgs", "engine", "seed", "action_space", "base", "critic", "reward_scale", "set",
+        "algo", "episodes", "scenario", "trace", "target_mean_rps", "test_every_days", "engine", "seed", "action_space", "base", "critic", "reward_scale", "set",
         "envs", "backend", "validate_every", "stop_at", "validation_seeds", "eval_seeds", "out", "force", "dry_run",
     ])]
     pub(crate) resume: Option<PathBuf>,
