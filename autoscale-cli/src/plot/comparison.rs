@@ -123,12 +123,15 @@ pub(crate) fn ecdf(path: &Path, title: &str, scenarios: &[Distributions<'_>]) ->
     draw(path, title, &grid(panels.len(), 620), &panels)
 }
 
+/// A policy's name, its look, and its points.
+pub(crate) type Curve<'a> = (&'a str, Look, Vec<(f64, f64)>);
+
 /// The response times of all policies in a scenario.
 pub(crate) struct Distributions<'a> {
     pub(crate) scenario: &'a str,
     pub(crate) slo: Duration,
-    /// Name, look, and (share of requests, response time in ms).
-    pub(crate) policies: Vec<(&'a str, Look, Vec<(f64, f64)>)>,
+    /// Points are a share of requests and a response time in ms.
+    pub(crate) policies: Vec<Curve<'a>>,
 }
 
 fn ecdf_panel<'a>(of: &Distributions<'a>) -> Panel<'a> {
@@ -158,7 +161,7 @@ fn ecdf_panel<'a>(of: &Distributions<'a>) -> Panel<'a> {
 }
 
 /// The share of episodes whose relative cost is at most each threshold, a line a policy.
-pub(crate) fn profiles(path: &Path, title: &str, curves: &[(&str, Look, Vec<(f64, f64)>)]) -> Result<()> {
+pub(crate) fn profiles(path: &Path, title: &str, curves: &[Curve<'_>]) -> Result<()> {
     let series = curves.iter().map(|(label, look, points)| Series {
         label,
         colour: look.colour,
@@ -231,9 +234,10 @@ pub(crate) fn timelines(path: &Path, title: &str, episodes: &[PolicyEpisode<'_>]
     let slowest = most(|record| extent(record.intervals.iter().filter_map(p95_ms)).1);
     let (quickest, _) = extent(episodes.iter().flat_map(|e| e.record.intervals.iter().filter_map(p95_ms)));
     for (k, PolicyEpisode { label, record }) in episodes.iter().enumerate() {
-        let time = || match k + 1 == episodes.len() {
-            true => Axis::time(record.duration()),
-            false => Axis::time(record.duration()).unnamed(),
+        let last = k + 1 == episodes.len();
+        let time = || {
+            let axis = Axis::time(record.duration());
+            if last { axis } else { axis.unnamed() }
         };
         let replicas = vec![
             line("desired", ORANGE, 5, points(record, |i| Some(f64::from(i.replicas.desired.get())))),

@@ -174,7 +174,7 @@ fn telling(study: &Study, scenario: usize) -> Option<(usize, usize)> {
     let difference = |episode: usize| {
         let value = |policy| study.value(Place { scenario, policy, episode }, cost);
         let own = value(study.baseline())?;
-        Some(cheapest.map_or(Some(own), |rival| Some((value(rival)? - own).abs()))?)
+        cheapest.map_or(Some(own), |rival| Some((value(rival)? - own).abs()))
     };
     let episodes = (0..study.episodes()).filter_map(|k| Some((k, difference(k)?)));
     let (episode, _) = episodes.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))?;
