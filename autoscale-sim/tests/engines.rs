@@ -152,7 +152,8 @@ fn gauges_scatter_alike() {
         for (name, read) in figures {
             // From one interval to the next.
             let change = |all: &[Measurement]| {
-                let squares = all.windows(2).map(|m| (read(&m[1]) - read(&m[0])).powi(2));
+                let changes = all.windows(2).map(|m| read(&m[1]) - read(&m[0]));
+                let squares = changes.map(|change| change * change);
                 (squares.sum::<f64>() / (all.len() - 1) as f64).sqrt()
             };
             let (t, f) = (change(truth), change(flow));
