@@ -47,7 +47,7 @@ fn losses_are_the_papers() {
             learner(DqnConfig { huber, dueling: false, ..DqnConfig::default() }, &[0.0; 2], &[0.0; 2]);
         let loss = learner.loss(&[1.5, 9.0, -2.0, 9.0], &[0, 1], &[1.0, 1.0], &[1.0, 0.5]);
         assert_eq!(loss.errors, [0.5, -3.0]);
-        assert!((loss.figure - (expected[0] + 0.5 * expected[1]) / 2.0).abs() < 1e-6, "{loss:?}");
+        assert!((loss.figure - f64::midpoint(expected[0], 0.5 * expected[1])).abs() < 1e-6, "{loss:?}");
         assert!((loss.value - -0.25).abs() < 1e-6, "{loss:?}");
     }
 }
@@ -56,7 +56,7 @@ fn losses_are_the_papers() {
 #[test]
 fn slopes_are_those_of_the_loss() {
     for (huber, dueling) in [(true, true), (true, false), (false, true), (false, false)] {
-        let config = DqnConfig { huber, dueling, ..DqnConfig::default() };
+        let config = DqnConfig { dueling, huber, ..DqnConfig::default() };
         let zeros = vec![0.0; 3 + usize::from(dueling)];
         let learner = learner(config, &zeros, &zeros);
         let loss = |outputs: &[f32]| learner.loss(outputs, &[0, 1], &[0.5, -4.0], &[1.0, 0.25]);
