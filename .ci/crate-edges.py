@@ -9,6 +9,7 @@ ONLY = {
     "burn": {"autoscale-agents"},
     "polars": {"autoscale-cli"},
     "plotters": {"autoscale-cli"},
+    "ratatui": {"autoscale-cli"},
     "kube": {"autoscale-live"},
     "tokio": {"autoscale-live"},
 }

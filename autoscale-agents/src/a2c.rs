@@ -79,7 +79,7 @@ impl Validate for A2cConfig {
     fn validate(self) -> Result<Self, ConfigError> {
         count_in_range("num_envs", self.num_envs as u64, 1, 4096)?;
         count_in_range("num_steps", self.num_steps as u64, 1, 1 << 20)?;
-        in_range("learning_rate", self.learning_rate, 0.0, 1.0)?;
+        in_range("learning_rate", self.learning_rate, 1e-9, 1.0)?;
         in_range("gamma", self.gamma, 0.0, 1.0)?;
         in_range("gae_lambda", self.gae_lambda, 0.0, 1.0)?;
         in_range("ent_coef", self.ent_coef, 0.0, 1.0)?;

@@ -9,7 +9,7 @@
 //!   clamp(x, ±10).
 //! * `policy.hidden.K.weight` is `[inputs, outputs]`, `PyTorch`'s transposed, and `policy.hidden.K.bias` is `[outputs]`.
 //!   Behind these layers, and only these, is a `ReLU`.
-//! * If the manifest's `net` has a `gru`, then comes `torch.nn.GRUCell` with `policy.gru.input` for its input and
+//! * If the manifest's `net` has a `gru` that is not null, then comes `torch.nn.GRUCell` with `policy.gru.input` for its input and
 //!   `policy.gru.hidden` for its state, which is zero when an episode begins.
 //! * `policy.output` gives a logit an action or, of a DQN, a value an action up to a common number. One output more is the
 //!   state's value.
@@ -113,12 +113,12 @@ pub struct Checkpoint {
 #[derive(Debug, Error)]
 pub enum CheckpointError {
     /// The file system refused.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Io {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The file is not a whole checkpoint.
     #[error("{path}: not a complete checkpoint ({reason}); use another file, or train again")]
@@ -241,7 +241,7 @@ impl Checkpoint {
     /// # Errors
     /// When the file system refuses; whatever was at `path` is then still there.
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
-        let io = |source| CheckpointError::Io { path: path.to_owned(), source };
+        let io = |cause| CheckpointError::Io { path: path.to_owned(), cause };
         let bytes = self.to_bytes().map_err(|reason| io(std::io::Error::other(reason)))?;
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
@@ -270,7 +270,7 @@ impl Checkpoint {
     /// When it is not there, not whole, or not of this program's features, actions or layout.
     pub fn load(path: &Path) -> Result<Self, CheckpointError> {
         let bytes =
-            std::fs::read(path).map_err(|source| CheckpointError::Io { path: path.to_owned(), source })?;
+            std::fs::read(path).map_err(|cause| CheckpointError::Io { path: path.to_owned(), cause })?;
         let damaged = |reason| CheckpointError::Damaged { path: path.to_owned(), reason };
         let manifest = read_manifest(&bytes).map_err(damaged)?;
         let version = manifest.get("version").and_then(serde_json::Value::as_u64);

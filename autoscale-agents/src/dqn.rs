@@ -79,8 +79,7 @@ pub struct DqnConfig {
     pub dueling: bool,
     /// Rewards that are summed up before the value of a state is asked for.
     pub n_step: usize,
-    /// Prioritised replay; uniform when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Prioritised replay; uniform when null.
     pub priorities: Option<PriorityConfig>,
     /// Whether errors above 1 count linearly.
     pub huber: bool,
@@ -154,7 +153,7 @@ impl Validate for DqnConfig {
         count_in_range("learning_starts", self.learning_starts, 1, 1 << 40)?;
         count_in_range("train_frequency", self.train_frequency, 1, 1 << 20)?;
         count_in_range("batch_size", self.batch_size as u64, 1, 1 << 20)?;
-        in_range("learning_rate", self.learning_rate, 0.0, 1.0)?;
+        in_range("learning_rate", self.learning_rate, 1e-9, 1.0)?;
         in_range("gamma", self.gamma, 0.0, 1.0)?;
         in_range("start_e", self.start_e, 0.0, 1.0)?;
         in_range("end_e", self.end_e, 0.0, 1.0)?;

@@ -7,7 +7,7 @@ use crate::features::FeatureEncoder;
 use crate::net::Tower;
 use crate::normalizer::Normalizer;
 use autoscale_core::agent::{ActionIndex, ActionMask, GreedyPolicy};
-use autoscale_core::policy::{Cadence, Decision, Observation, Policy, Reason};
+use autoscale_core::policy::{Cadence, Decision, Observation, Policy, Reason, Target};
 use autoscale_core::seed::Seed;
 use std::time::Duration;
 
@@ -47,6 +47,19 @@ impl GreedyPolicy for GreedyActor {
     }
 }
 
+/// What a learned policy weighed for a decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Deliberation<'a> {
+    /// What the base rule answered.
+    pub base: Target,
+    /// What of the actions was allowed.
+    pub mask: ActionMask,
+    /// [`GreedyActor::preferences`] over them.
+    pub preferences: &'a [f32],
+    /// The action taken: the most preferred of those allowed.
+    pub action: ActionIndex,
+}
+
 /// Runs a checkpoint greedily, over the base policy that it was trained with.
 pub struct LearnedPolicy {
     actor: GreedyActor,
@@ -70,6 +83,19 @@ impl LearnedPolicy {
             encoder: FeatureEncoder::default(),
         })
     }
+
+    /// [`Policy::decide`] with what was weighed for it.
+    pub fn deliberate(&mut self, observation: &Observation<'_>) -> (Decision, Deliberation<'_>) {
+        let base = self.base.decide(observation).target;
+        let choice = Choice::new(&self.space, observation, base);
+        let mask = self.space.mask(choice, observation.limits);
+        let preferences = self.actor.preferences(self.encoder.encode(observation, base));
+        let action = argmax(preferences, mask);
+        let raw = Some(base.or(observation.workload.spec));
+        let reason = Reason { raw, ..Reason::rule("learned") };
+        let decision = Decision { target: self.space.target(action, choice), reason };
+        (decision, Deliberation { base, mask, preferences, action })
+    }
 }
 
 impl Policy for LearnedPolicy {
@@ -84,12 +110,6 @@ impl Policy for LearnedPolicy {
     }
 
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-        let answer = self.base.decide(observation).target;
-        let choice = Choice::new(&self.space, observation, answer);
-        let mask = self.space.mask(choice, observation.limits);
-        let action = self.actor.act(self.encoder.encode(observation, answer), mask);
-        let target = self.space.target(action, choice);
-        let raw = Some(answer.or(observation.workload.spec));
-        Decision { target, reason: Reason { raw, ..Reason::rule("learned") } }
+        self.deliberate(observation).0
     }
 }

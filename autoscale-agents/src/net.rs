@@ -25,8 +25,7 @@ pub struct NetConfig {
     pub hidden: Vec<usize>,
     /// What actor and critic share.
     pub trunk: Trunk,
-    /// Width of a gated recurrent unit behind the hidden layers; none when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Width of a gated recurrent unit behind the hidden layers; none when null.
     pub gru: Option<usize>,
 }
 

@@ -112,7 +112,7 @@ impl Validate for PpoConfig {
         count_in_range("update_epochs", self.update_epochs as u64, 1, 1000)?;
         count_in_range("minibatch_size", self.minibatch_size as u64, 2, 1 << 24)?;
         count_in_range("sequence_length", self.sequence_length as u64, 1, 1 << 16)?;
-        in_range("learning_rate", self.learning_rate, 0.0, 1.0)?;
+        in_range("learning_rate", self.learning_rate, 1e-9, 1.0)?;
         in_range("gamma", self.gamma, 0.0, 1.0)?;
         in_range("gae_lambda", self.gae_lambda, 0.0, 1.0)?;
         in_range("clip_coef", self.clip_coef, 0.001, 1.0)?;

@@ -71,7 +71,8 @@ impl AlgorithmConfig {
             *place = value;
             // At once, so that a message names the setting that caused it.
             let checked = serde_json::from_value::<Self>(whole.clone());
-            let checked = checked.map_err(anyhow::Error::from).and_then(|config| config.check());
+            let checked = checked.map_err(|error| anyhow!("{}", plain(&error.to_string())));
+            let checked = checked.and_then(|config| config.check());
             checked.with_context(|| format!("--set {setting}"))?;
         }
         Ok(serde_json::from_value(whole)?)
@@ -126,6 +127,15 @@ impl AlgorithmConfig {
     }
 }
 
+/// A message of serde without the names of Rust's types.
+fn plain(message: &str) -> String {
+    let types = ["usize", "u64", "u32"].map(|name| (name, "a whole number of at least 0"));
+    let types = types.into_iter().chain([("f64", "a number")]);
+    types.fold(message.to_owned(), |said, (name, words)| {
+        said.replace(&format!("expected {name}"), &format!("expected {words}"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,7 +163,10 @@ mod tests {
             ("gama=0.9", "unknown field `gama`"),
             ("gamma", "NAME=VALUE"),
             ("gamma=2", "gamma: 2 is not allowed; expected 0 to 1"),
-            ("gamma=high", "invalid type"),
+            ("gamma=high", "expected a number"),
+            ("num_envs=-1", "expected a whole number of at least 0"),
+            ("net.gru=wide", "expected a whole number of at least 0"),
+            ("learning_rate=0", "learning_rate: 0 is not allowed; expected 0.000000001 to 1"),
             ("gamma.x=1", "no parts"),
             ("net.trunk=both", "unknown variant `both`"),
         ] {

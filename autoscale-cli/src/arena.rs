@@ -24,8 +24,10 @@ use autoscale_sim::world::World;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Training episodes on which the best constant count is found.
+/// Training episodes on which the rivals are found.
 const SEARCH_EPISODES: u64 = 30;
+/// The policies of a comparison.
+pub(crate) const CONTENDERS: u64 = 4;
 
 /// The rows that are shown against the default HPA; `comparison.csv` has all.
 const SHOWN_ROWS: [&str; 15] = [
@@ -52,6 +54,8 @@ const SUMMARY_ROWS: [&str; 3] = ["pod_hours", "slo_violations", "return"];
 /// The finished comparison.
 pub(crate) struct Comparison {
     scenario: Arc<Scenario>,
+    /// Above the test episodes.
+    root: Seed,
     policies: Vec<PolicyEpisodes<Scores>>,
     /// The first test episode under the default HPA and under the learned policy.
     shown: [PolicyEpisodes<EpisodeRecord>; 2],
@@ -83,7 +87,7 @@ pub(crate) fn run(
     let seeds: Vec<Seed> = (0..episodes).map(|k| root.episode(Branch::Test, k)).collect();
     let learned = |_| learned(checkpoint, settings).expect("made once above");
     let tuned = Hpa::new(config.clone())?;
-    let contenders = [
+    let contenders: [_; CONTENDERS as usize] = [
         Contender::new("hpa", |_| hpa.clone()),
         Contender::new("hpa-tuned", |_| tuned.clone()),
         Contender::new(format!("constant-{constant}"), move |_| Fixed::new(constant, interval)),
@@ -107,7 +111,7 @@ pub(crate) fn run(
     let found = format!(
         "hpa-tuned (target {target} %, down-scale window {window} s){role} and the best constant count"
     );
-    Ok(Comparison { scenario, policies, shown, found })
+    Ok(Comparison { scenario, root, policies, shown, found })
 }
 
 /// Mean return per hour of a policy on training-length episodes of the validation branch.
@@ -136,17 +140,28 @@ const CONSTANTS: [f64; 13] = [1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 
 
 /// Where rivals are searched for: on training episodes, as a flow where that is possible, which ranks policies as single
 /// requests do and takes a tenth of the time.
-fn searched(scenario: &Scenario) -> Arc<Scenario> {
+pub(crate) fn searched(scenario: &Scenario) -> Arc<Scenario> {
     let scenario = scenario.on(Branch::Train);
     Arc::new(scenario.clone().with_engine(Engine::Fluid).unwrap_or(scenario))
 }
 
-/// The constant count with the highest return on training episodes.
-fn best_constant(scenario: &Arc<Scenario>, root: Seed, output: OutputArgs) -> Replicas {
+/// Constant counts within the scenario's limits.
+fn constants(scenario: &Scenario) -> Vec<Replicas> {
     let need = scenario.mean_load().per_second() / scenario.pod_capacity().per_second();
     let (min, max) = (scenario.limits().min(), scenario.limits().max());
     let mut grid = CONSTANTS.map(|multiple| Replicas::from_ceil(need * multiple).clamp(min, max)).to_vec();
     grid.dedup();
+    grid
+}
+
+/// Episodes that the search for the best constant count takes.
+pub(crate) fn constant_search(scenario: &Scenario) -> u64 {
+    constants(scenario).len() as u64 * SEARCH_EPISODES
+}
+
+/// The constant count with the highest return on training episodes.
+fn best_constant(scenario: &Arc<Scenario>, root: Seed, output: OutputArgs) -> Replicas {
+    let grid = constants(scenario);
     let interval = scenario.control_interval();
     let contenders: Vec<Contender<'_>> =
         grid.iter().map(|&n| Contender::new("constant", move |_| Fixed::new(n, interval))).collect();
@@ -157,6 +172,8 @@ fn best_constant(scenario: &Arc<Scenario>, root: Seed, output: OutputArgs) -> Re
 const WINDOWS: [u32; 5] = [300, 120, 60, 30, 0];
 /// Utilisation targets that are tried, in percent of the request.
 const TARGETS: [u32; 5] = [80, 60, 70, 90, 100];
+/// Episodes that the search for the best HPA takes.
+pub(crate) const HPA_SEARCH: u64 = (WINDOWS.len() + TARGETS.len()) as u64 * SEARCH_EPISODES;
 
 /// The HPA's most telling parameters by their return on training episodes: first the down-scale window at the
 /// default target, then the target.
@@ -224,7 +241,9 @@ impl Comparison {
         let mut csv = Vec::new();
         write_csv(&self.policies, &mut csv)?;
         write_whole(&folder.join(COMPARISON), &csv)?;
-        plot::episode(folder, self.shown.each_ref().map(|shown| (&shown.name, &shown.episodes[0])))
+        let title = format!("{}, the first test episode of seed {}", self.scenario.name(), self.root);
+        let shown = self.shown.each_ref().map(|shown| (shown.name.as_str(), &shown.episodes[0]));
+        plot::pair(folder, &title, shown)
     }
 
     /// Prints the comparison as asked for.

@@ -1,6 +1,8 @@
 //! The command line, as close to the flags as can be.
 
+pub(crate) mod compare;
 pub(crate) mod trace;
+pub(crate) mod visualize;
 
 use crate::algorithm::Algorithm;
 use crate::policy_spec::PolicySpec;
@@ -14,8 +16,10 @@ const EXAMPLES: &str = "Examples:
   autoscale train --trace requests.csv --target-mean-rps 300
   autoscale train --resume runs/20260101-120000-ppo-match-day
   autoscale evaluate --model latest --scenario bursts
+  autoscale compare --policies hpa,predictive,model:latest --out runs/mine
   autoscale tune --policy hpa --scenario bursts
   autoscale simulate --scenario bursts --policy hpa
+  autoscale visualize --model latest --baseline hpa
   autoscale scenario show match-day > mine.toml
 
   autoscale trace import access.log.gz --out requests.csv";
@@ -34,24 +38,38 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Repeat the comparison for a trained policy, or compare any policies, on any scenario or trace.
     Evaluate(EvaluateArgs),
+    /// Compare any policies on many scenarios, with intervals, tests and a report.
+    Compare(compare::CompareArgs),
     /// Search the parameters of a rule within a budget.
     Tune(TuneArgs),
     /// Train many times, one run a combination of flags, and put what came out into a table.
     Sweep(SweepArgs),
     /// Run one episode under one policy, and keep all that happened.
     Simulate(SimulateArgs),
+    /// Replay one episode as an animated dashboard in the terminal, or write it as a picture.
+    Visualize(visualize::VisualizeArgs),
     /// List, show or check scenarios.
     Scenario(ScenarioArgs),
     /// Make a trace from logs, describe one, or fit a scenario to it.
     Trace(trace::TraceArgs),
 }
 
+/// The scenario when none is named.
+pub(crate) const DEFAULT_SCENARIO: &str = "match-day";
+
 /// The world to train or evaluate in.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct WorldArgs {
     /// A built-in scenario's name, or a TOML file.
-    #[arg(long, default_value = "match-day", value_name = "NAME|FILE")]
+    #[arg(long, default_value = DEFAULT_SCENARIO, value_name = "NAME|FILE")]
     pub(crate) scenario: String,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+}
+
+/// The trace that replaces a scenario's load.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct LoadArgs {
     /// A CSV file `time_s,rps` whose load replaces the scenario's.
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
@@ -69,7 +87,7 @@ pub(crate) struct OutputArgs {
     /// No progress, no table.
     #[arg(long)]
     pub(crate) quiet: bool,
-    /// The comparison as JSON on standard output.
+    /// The result as JSON on standard output.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -208,8 +226,12 @@ pub(crate) struct TrainArgs {
     /// Replace the run that is in the folder.
     #[arg(long)]
     pub(crate) force: bool,
-    /// Go on with a run under its own manifest; no other flag is needed.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "dry_run"])]
+    /// Go on with a run under its own manifest, which says all that other flags could; only --log, --quiet and --json may
+    /// stand beside it.
+    #[arg(long, value_name = "RUN", conflicts_with_all = [
+        "algo", "episodes", "scenario", "trace", "target_mean_rps", "test_every_days", "engine", "seed", "action_space", "base", "critic", "reward_scale", "set",
+        "envs", "backend", "validate_every", "stop_at", "validation_seeds", "eval_seeds", "out", "force", "dry_run",
+    ])]
     pub(crate) resume: Option<PathBuf>,
     /// Print the resolved configuration and an estimate of the time, and do nothing.
     #[arg(long)]
@@ -244,9 +266,12 @@ pub(crate) struct EvaluateArgs {
     /// Test episodes.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(crate) seeds: u64,
-    /// A new folder for comparison.csv and the plots; nothing is written when absent.
+    /// A folder for comparison.csv and the plots; nothing is written when absent.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Replace the comparison that is in the folder.
+    #[arg(long, requires = "out")]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -274,7 +299,7 @@ pub(crate) struct TuneArgs {
     /// How requests are simulated in the search; the best are compared by single requests in any case.
     #[arg(long, value_enum)]
     pub(crate) engine: Option<EngineArg>,
-    /// Training episodes that the search may run.
+    /// Training episodes that the search may run, at least 756.
     #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub(crate) budget: u64,
     /// Validation episodes on which the best are compared.
@@ -312,8 +337,8 @@ The file has flags of `autoscale train` by their long names:
   gae_lambda = { uniform = [0.8, 1.0] }
   num_steps = { choice = [64, 128] }
 
-Runs are folders named after what they are made of: the same command goes on where it stopped, and a run that several
-sweeps of one folder have in common is trained once. trials.csv and trials.parquet have a row a run.")]
+Runs are folders named after what they are made of (algorithm, scenario, seed, and a hash of all settings): the same
+command goes on where it stopped, and a run that several sweeps of one folder have in common is trained once. trials.csv and trials.parquet have a row a run.")]
 pub(crate) struct SweepArgs {
     /// What to run.
     #[arg(value_name = "FILE")]
@@ -392,4 +417,48 @@ pub(crate) enum ScenarioCommand {
         /// The file.
         file: PathBuf,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use autoscale_eval::tune::Halving;
+    use clap::CommandFactory;
+
+    /// A flag that was ignored would look as if it counted.
+    #[test]
+    fn nothing_that_a_manifest_says_may_stand_beside_resume() {
+        let command = Cli::command();
+        let train = command.find_subcommand("train").expect("a command");
+        let mut allowed = Vec::new();
+        for flag in train.get_arguments().filter(|argument| argument.get_long() != Some("resume")) {
+            let Some(name) = flag.get_long() else { continue };
+            let value =
+                flag.get_possible_values().first().map_or("1".to_owned(), |v| v.get_name().to_owned());
+            let word = if flag.get_action().takes_values() {
+                format!("--{name}={value}")
+            } else {
+                format!("--{name}")
+            };
+            // What makes no sense without a trace is refused for that first.
+            let trace = ["target-mean-rps", "test-every-days"].contains(&name).then_some("--trace=a.csv");
+            let words = ["autoscale", "train", "--resume=run", &word].into_iter().chain(trace);
+            match Cli::try_parse_from(words) {
+                Ok(_) => allowed.push(name),
+                Err(error) => {
+                    assert!(error.to_string().contains("'--resume <RUN>' cannot be used with"), "{error}");
+                }
+            }
+        }
+        assert_eq!(allowed, ["log", "quiet", "json"]);
+    }
+
+    #[test]
+    fn help_names_the_least_budget() {
+        let command = Cli::command();
+        let tune = command.find_subcommand("tune").expect("a command");
+        let budget = tune.get_arguments().find(|a| a.get_id() == "budget").expect("a flag");
+        let help = budget.get_help().expect("it has help").to_string();
+        assert!(help.contains(&format!("at least {}", 2 * Halving::LEAST)), "{help}");
+    }
 }

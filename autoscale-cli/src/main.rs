@@ -4,6 +4,9 @@ mod algorithm;
 mod arena;
 mod args;
 mod commands;
+mod dashboard;
+mod digest;
+mod interrupt;
 mod plot;
 mod policy_spec;
 mod progress;
@@ -25,9 +28,11 @@ fn main() -> ExitCode {
     let result = match args::Cli::parse().command {
         args::Command::Train(args) => commands::train::run(&args),
         args::Command::Evaluate(args) => commands::evaluate::run(&args),
+        args::Command::Compare(args) => commands::compare::run(&args),
         args::Command::Tune(args) => commands::tune::run(&args),
         args::Command::Sweep(args) => commands::sweep::run(&args),
         args::Command::Simulate(args) => commands::simulate::run(&args),
+        args::Command::Visualize(args) => commands::visualize::run(&args),
         args::Command::Scenario(args) => commands::scenario::run(&args),
         args::Command::Trace(args) => commands::trace::run(&args),
     };

@@ -1,302 +1,311 @@
 //! Pictures; the only module that knows plotters.
 
+mod axis;
+mod comparison;
+mod episode;
+mod training;
+
+pub(crate) use comparison::{
+    Distributions, Heat, HeatMap, Look, PolicyEpisode, Spot, curves, ecdf, front, heat_maps, looks, profiles,
+    timelines,
+};
+pub(crate) use episode::{pair, timeline, trace};
+pub(crate) use training::{rewards, tuning_front};
+
 use anyhow::{Result, anyhow};
-use autoscale_core::record::{EpisodeRecord, IntervalRecord};
-use autoscale_sim::trace::Trace;
+use axis::Axis;
+use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::register_font;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::error::Error;
 use std::fs;
-use std::ops::Range;
 use std::path::Path;
 
 /// Drawn at twice the size it is meant to be seen at.
-const SIZE: (u32, u32) = (1800, 1000);
-// Okabe and Ito's palette, told apart by colour-blind eyes too.
+const WIDTH: u32 = 1800;
+// Okabe and Ito's palette, told apart by colour-blind eyes too, without its yellow, which white swallows.
 const BLUE: RGBColor = RGBColor(0, 114, 178);
 const ORANGE: RGBColor = RGBColor(230, 159, 0);
+const GREEN: RGBColor = RGBColor(0, 158, 115);
+const VERMILLION: RGBColor = RGBColor(213, 94, 0);
+const PURPLE: RGBColor = RGBColor(204, 121, 167);
+const SKY: RGBColor = RGBColor(86, 180, 233);
 const GREY: RGBColor = RGBColor(120, 120, 120);
-const POLICY_COLOURS: [RGBColor; 2] = [ORANGE, BLUE];
+const CYCLE: [RGBColor; 6] = [BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY];
 
-/// A line with its legend.
-struct Line<'a> {
+const TITLE: u32 = 34;
+const NAMES: u32 = 26;
+const MARKS: u32 = 24;
+
+/// How a series is drawn.
+#[derive(Clone, Copy, Debug)]
+enum Mark {
+    Line(u32),
+    Dashes(u32),
+    Dot(i32),
+    Triangle(i32),
+    Square(i32),
+    Star(i32),
+}
+
+/// Points with their legend.
+struct Series<'a> {
+    /// Not in the legend where empty.
     label: &'a str,
     colour: RGBColor,
-    width: u32,
+    mark: Mark,
     points: Vec<(f64, f64)>,
 }
 
 /// One set of axes.
 struct Panel<'a> {
-    title: &'a str,
-    x: &'a str,
-    y: &'a str,
-    legend: SeriesLabelPosition,
-    lines: Vec<Line<'a>>,
+    title: String,
+    x: Axis,
+    y: Axis,
+    series: Vec<Series<'a>>,
+    /// Horizontal and vertical intervals, as the ends of lines.
+    whiskers: Vec<(RGBColor, [(f64, f64); 2])>,
 }
 
-impl Panel<'_> {
-    fn range(&self, of: impl Fn(&(f64, f64)) -> f64) -> Range<f64> {
-        let values = self.lines.iter().flat_map(|l| &l.points).map(of);
-        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
-        if !(low.is_finite() && high.is_finite()) {
-            return 0.0..1.0;
-        }
-        low..high.max(low + 1e-9)
+impl<'a> Panel<'a> {
+    fn new(title: impl Into<String>, x: Axis, y: Axis, series: Vec<Series<'a>>) -> Self {
+        Self { title: title.into(), x, y, series, whiskers: Vec::new() }
     }
 }
 
-/// Draws `panels` below each other into `path`, whole or not at all.
-fn draw(path: &Path, panels: &[Panel<'_>]) -> Result<()> {
+/// The least and the greatest of finite values; zero and one without any.
+fn extent(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let ends = values.filter(|v| v.is_finite()).fold(None, |ends: Option<(f64, f64)>, v| {
+        Some(ends.map_or((v, v), |(low, high)| (low.min(v), high.max(v))))
+    });
+    ends.unwrap_or((0.0, 1.0))
+}
+
+/// The legend of several panels is shared or each one's own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Legend {
+    /// That of the first panel, above all.
+    Shared,
+    /// That of the second, above all.
+    Second,
+    Own,
+}
+
+/// How panels are laid out.
+struct Layout {
+    /// So many of the first have a row of their own.
+    wide: usize,
+    columns: usize,
+    /// Of a panel, in pixels.
+    height: u32,
+    legend: Legend,
+}
+
+/// Draws panels in rows into `path`, whole or not at all.
+fn draw(path: &Path, title: &str, layout: &Layout, panels: &[Panel<'_>]) -> Result<()> {
+    let (wide, narrow) = panels.split_at(layout.wide.min(panels.len()));
+    let rows = narrow.len().div_ceil(layout.columns);
+    let entries = match layout.legend {
+        Legend::Shared => panels.first(),
+        Legend::Second => panels.get(1),
+        Legend::Own => None,
+    };
+    let entries = entries.map_or_else(Vec::new, |panel| entries_of(&panel.series));
+    let height = header(title, &entries) + layout.height * (wide.len() + rows) as u32;
+    canvas(path, (WIDTH, height), |root| {
+        let (head, mut body) = root.split_vertically(header(title, &entries));
+        heading(&head, title, &entries)?;
+        for panel in wide {
+            let (area, rest) = body.split_vertically(layout.height);
+            draw_panel(&area, panel, layout.legend)?;
+            body = rest;
+        }
+        for (area, panel) in body.split_evenly((rows.max(1), layout.columns)).iter().zip(narrow) {
+            draw_panel(area, panel, layout.legend)?;
+        }
+        Ok(())
+    })
+}
+
+type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+type Drawn = Result<(), Box<dyn Error>>;
+
+/// A white picture that `fill` draws on, whole or not at all.
+fn canvas(path: &Path, size: (u32, u32), fill: impl FnOnce(&Area<'_>) -> Drawn) -> Result<()> {
     register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
         .map_err(|_| anyhow!("the embedded font cannot be read"))?;
     let partial = path.with_extension("partial.png");
-    {
-        let root = BitMapBackend::new(&partial, SIZE).into_drawing_area();
-        let failed = |e: &dyn std::fmt::Display| anyhow!("{}: cannot be drawn: {e}", path.display());
-        root.fill(&WHITE).map_err(|e| failed(&e))?;
-        for (area, panel) in root.split_evenly((panels.len(), 1)).iter().zip(panels) {
-            draw_panel(area, panel).map_err(|e| failed(&e))?;
-        }
-        root.present().map_err(|e| failed(&e))?;
-    }
+    let picture = || -> Drawn {
+        let root = BitMapBackend::new(&partial, size).into_drawing_area();
+        root.fill(&WHITE)?;
+        fill(&root)?;
+        Ok(root.present()?)
+    };
+    picture().map_err(|e| anyhow!("{}: cannot be drawn: {e}", path.display()))?;
     fs::rename(&partial, path)?;
     Ok(())
 }
 
-type Area<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift>;
+/// A series in a legend.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    label: &'a str,
+    colour: RGBColor,
+    mark: Mark,
+}
 
-fn draw_panel(area: &Area<'_>, panel: &Panel<'_>) -> Result<(), Box<dyn std::error::Error>> {
-    let (x, y) = (panel.range(|p| p.0), panel.range(|p| p.1));
-    let floor = if y.start >= 0.0 { 0.0 } else { y.start * 1.05 };
-    // Room for the legend above the highest line: what is left of the height beside title and axis, and how much
-    // of it the legend's lines take, in pixels.
-    let plot = f64::from(area.dim_in_pixel().1) - 155.0;
-    let legend = 20.0 + 31.0 * panel.lines.len() as f64;
-    let top = if y.end > 0.0 { y.end * 1.05 / (1.0 - legend / plot) } else { 0.0 };
-    let mut chart = ChartBuilder::on(area)
-        .caption(panel.title, ("sans-serif", 34))
-        .margin(24)
+fn entries_of<'a>(series: &[Series<'a>]) -> Vec<Entry<'a>> {
+    let named = series.iter().filter(|series| !series.label.is_empty());
+    named.map(|series| Entry { label: series.label, colour: series.colour, mark: series.mark }).collect()
+}
+
+const LINE: i32 = 40;
+
+/// Where each entry of a legend stands, and how many lines they take.
+fn flow(entries: &[Entry<'_>], width: i32) -> (Vec<(i32, i32)>, i32) {
+    let (mut x, mut y) = (0, 0);
+    let mut places = Vec::new();
+    for entry in entries {
+        // Letters of the font are 0.65 of its height wide at most, in the mean.
+        let taken = 100 + (entry.label.chars().count() as f64 * f64::from(MARKS) * 0.62) as i32;
+        if x > 0 && x + taken > width {
+            (x, y) = (0, y + LINE);
+        }
+        places.push((x, y));
+        x += taken;
+    }
+    (places, if entries.is_empty() { 0 } else { y + LINE })
+}
+
+const MARGIN: i32 = 40;
+
+fn header(title: &str, entries: &[Entry<'_>]) -> u32 {
+    let title = if title.is_empty() { 0 } else { 70 };
+    (title + flow(entries, WIDTH as i32 - 2 * MARGIN).1) as u32 + 10
+}
+
+fn heading(area: &Area<'_>, title: &str, entries: &[Entry<'_>]) -> Drawn {
+    let mut top = 10;
+    if !title.is_empty() {
+        area.draw(&Text::new(title, (MARGIN, 24), ("sans-serif", TITLE)))?;
+        top = 80;
+    }
+    legend(area, (MARGIN, top), WIDTH as i32 - 2 * MARGIN, entries)
+}
+
+fn legend(area: &Area<'_>, (left, top): (i32, i32), width: i32, entries: &[Entry<'_>]) -> Drawn {
+    let (places, _) = flow(entries, width);
+    for (entry, (x, y)) in entries.iter().zip(places) {
+        let (x, middle) = (left + x, top + y + LINE / 2);
+        symbol(area, entry, (x, middle))?;
+        let style =
+            TextStyle::from(("sans-serif", MARKS).into_font()).pos(Pos::new(HPos::Left, VPos::Center));
+        area.draw(&Text::new(entry.label.to_owned(), (x + 58, middle), style))?;
+    }
+    Ok(())
+}
+
+fn symbol(area: &Area<'_>, entry: &Entry<'_>, (x, y): (i32, i32)) -> Drawn {
+    let (colour, centre) = (entry.colour, (x + 24, y));
+    match entry.mark {
+        Mark::Line(width) => {
+            area.draw(&PathElement::new([(x, y), (x + 48, y)], colour.stroke_width(width.max(4))))?;
+        }
+        Mark::Dashes(width) => {
+            for from in [x, x + 18, x + 36] {
+                area.draw(&PathElement::new([(from, y), (from + 11, y)], colour.stroke_width(width.max(4))))?;
+            }
+        }
+        Mark::Dot(size) => area.draw(&Circle::new(centre, size, colour.filled()))?,
+        Mark::Triangle(size) => area.draw(&TriangleMarker::new(centre, size, colour.filled()))?,
+        Mark::Square(size) => area.draw(&square(centre, size, colour))?,
+        Mark::Star(size) => {
+            for line in star(size) {
+                let path = line.map(|(dx, dy)| (centre.0 + dx, centre.1 + dy));
+                area.draw(&PathElement::new(path, colour.stroke_width(4)))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn square((x, y): (i32, i32), size: i32, colour: RGBColor) -> Rectangle<(i32, i32)> {
+    Rectangle::new([(x - size, y - size), (x + size, y + size)], colour.filled())
+}
+
+/// Three strokes through the middle.
+fn star(size: i32) -> [[(i32, i32); 2]; 3] {
+    let slant = size * 7 / 10;
+    [[(0, -size), (0, size)], [(-slant, -slant), (slant, slant)], [(-slant, slant), (slant, -slant)]]
+}
+
+fn draw_panel(area: &Area<'_>, panel: &Panel<'_>, kind: Legend) -> Drawn {
+    let own = match kind {
+        Legend::Own if panel.series.len() > 1 => entries_of(&panel.series),
+        _ => Vec::new(),
+    };
+    let width = area.dim_in_pixel().0 as i32 - 2 * MARGIN;
+    let below = if panel.title.is_empty() { 16 } else { 60 };
+    let (head, body) = area.split_vertically(below + flow(&own, width).1);
+    if !panel.title.is_empty() {
+        head.draw(&Text::new(panel.title.clone(), (MARGIN, 16), ("sans-serif", NAMES + 4)))?;
+    }
+    legend(&head, (MARGIN, below - 4), width, &own)?;
+    let mut chart = ChartBuilder::on(&body)
+        .margin(12)
         .margin_right(50)
-        .x_label_area_size(70)
-        .y_label_area_size(120)
-        .build_cartesian_2d(x, floor..top)?;
+        .x_label_area_size(if panel.x.name.is_empty() { 44 } else { 74 })
+        .y_label_area_size(if panel.y.name.is_empty() { 90 } else { 126 })
+        .build_cartesian_2d(panel.x.clone(), panel.y.clone())?;
     chart
         .configure_mesh()
-        .x_desc(panel.x)
-        .y_desc(panel.y)
-        .x_labels(10)
-        .x_label_formatter(&|x| format!("{x:.0}"))
-        .y_label_formatter(&|y| format!("{y:.0}"))
-        .y_labels(6)
-        .label_style(("sans-serif", 24))
-        .axis_desc_style(("sans-serif", 26))
+        .x_desc(panel.x.name.clone())
+        .y_desc(panel.y.name.clone())
+        .x_labels(panel.x.marks())
+        .y_labels(panel.y.marks())
+        .x_label_formatter(&|x| panel.x.text(*x))
+        .y_label_formatter(&|y| panel.y.text(*y))
+        .label_style(("sans-serif", MARKS))
+        .axis_desc_style(("sans-serif", NAMES))
         .light_line_style(TRANSPARENT)
         .bold_line_style(BLACK.mix(0.12))
         .draw()?;
-    for line in &panel.lines {
-        let style = ShapeStyle { color: line.colour.to_rgba(), filled: false, stroke_width: line.width };
-        chart
-            .draw_series(LineSeries::new(line.points.iter().copied(), style))?
-            .label(line.label)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 40, y)], style.stroke_width(4)));
+    for &(colour, ends) in &panel.whiskers {
+        let ends = ends.map(|(x, y)| (panel.x.clamp(x), panel.y.clamp(y)));
+        chart.draw_series([PathElement::new(ends, colour.mix(0.6).stroke_width(2))])?;
     }
-    chart
-        .configure_series_labels()
-        .position(panel.legend.clone())
-        .legend_area_size(50)
-        .label_font(("sans-serif", 24))
-        .background_style(WHITE.mix(0.85))
-        .border_style(BLACK.mix(0.2))
-        .draw()?;
-    Ok(())
-}
-
-/// `episode_rewards.png`: the return of each training episode and its mean over the last twenty.
-pub(crate) fn rewards(folder: &Path, returns: &[f64]) -> Result<()> {
-    let points = |values: &[f64]| values.iter().enumerate().map(|(k, &v)| ((k + 1) as f64, v)).collect();
-    let smooth: Vec<f64> = (0..returns.len())
-        .map(|k| {
-            let window = &returns[k.saturating_sub(19)..=k];
-            window.iter().sum::<f64>() / window.len() as f64
-        })
-        .collect();
-    let lines = vec![
-        Line { label: "episode", colour: GREY, width: 1, points: points(returns) },
-        Line { label: "mean of the last 20", colour: BLUE, width: 5, points: points(&smooth) },
-    ];
-    let panel = Panel {
-        title: "Training: return of each episode (−cost, nearer to 0 is better)",
-        x: "training episode",
-        y: "return [price]",
-        legend: SeriesLabelPosition::LowerRight,
-        lines,
-    };
-    draw(&folder.join("episode_rewards.png"), &[panel])
-}
-
-/// One episode from load to latency.
-pub(crate) fn timeline(path: &Path, policy: &str, record: &EpisodeRecord) -> Result<()> {
-    let line = |label, colour, width, value: &dyn Fn(&IntervalRecord) -> Option<f64>| Line {
-        label,
-        colour,
-        width,
-        points: series(record, value),
-    };
-    let slo_ms = record.slo.as_secs_f64() * 1e3;
-    let title = format!("Pods under {policy}");
-    let panel =
-        |title, y, lines| Panel { title, x: "time [min]", y, legend: SeriesLabelPosition::UpperRight, lines };
-    draw(
-        path,
-        &[
-            panel(
-                "Load",
-                "requests/s",
-                vec![line("offered load", GREY, 3, &|i| Some(i.offered.per_second()))],
-            ),
-            panel(
-                &title,
-                "pods",
-                vec![
-                    line("paid for", ORANGE, 3, &|i| Some(i.mean_pods)),
-                    line("ready", BLUE, 3, &|i| Some(i.mean_ready)),
-                ],
-            ),
-            panel(
-                "95th percentile of the response time",
-                "ms",
-                vec![
-                    line("p95", BLUE, 3, &|i| i.latency.map(|l| l.p95.as_secs_f64() * 1e3)),
-                    line("SLO", BLACK, 2, &|_| Some(slo_ms)),
-                ],
-            ),
-        ],
-    )
-}
-
-/// A whole trace.
-pub(crate) fn trace(path: &Path, trace: &Trace) -> Result<()> {
-    let hours = trace.step().as_secs_f64() / 3600.0;
-    let points = trace.rates().enumerate().map(|(k, r)| (k as f64 * hours, r.per_second())).collect();
-    let panel = Panel {
-        title: "Load of the whole trace",
-        x: "time [h]",
-        y: "requests/s",
-        legend: SeriesLabelPosition::UpperRight,
-        lines: vec![Line { label: "mean of each step", colour: BLUE, width: 1, points }],
-    };
-    draw(path, &[panel])
-}
-
-/// Points of an episode, in minutes.
-fn series(record: &EpisodeRecord, value: &dyn Fn(&IntervalRecord) -> Option<f64>) -> Vec<(f64, f64)> {
-    let at = |i: &IntervalRecord| Some((i.start.as_secs_f64() / 60.0, value(i)?));
-    record.intervals.iter().filter_map(at).collect()
-}
-
-/// `final_latency.png` and `final_replicas.png`: two policies on the same episode.
-pub(crate) fn episode(folder: &Path, policies: [(&String, &EpisodeRecord); 2]) -> Result<()> {
-    let per_policy = |value: &dyn Fn(&IntervalRecord) -> Option<f64>| -> Vec<Line<'_>> {
-        let lines = policies.iter().zip(POLICY_COLOURS);
-        lines
-            .map(|(&(name, record), colour)| Line {
-                label: name,
-                colour,
-                width: 3,
-                points: series(record, value),
-            })
-            .collect()
-    };
-    let record = policies[0].1;
-    let load = || Panel {
-        title: "Load",
-        x: "time [min]",
-        y: "requests/s",
-        legend: SeriesLabelPosition::UpperRight,
-        lines: vec![Line {
-            label: "offered load",
-            colour: GREY,
-            width: 3,
-            points: series(record, &|i| Some(i.offered.per_second())),
-        }],
-    };
-    let slo_ms = record.slo.as_secs_f64() * 1e3;
-    let mut latency = per_policy(&|i| i.latency.map(|l| l.p95.as_secs_f64() * 1e3));
-    latency.push(Line { label: "SLO", colour: BLACK, width: 2, points: series(record, &|_| Some(slo_ms)) });
-    let latency = Panel {
-        title: "95th percentile of the response time",
-        x: "time [min]",
-        y: "ms",
-        legend: SeriesLabelPosition::UpperRight,
-        lines: latency,
-    };
-    draw(&folder.join("final_latency.png"), &[load(), latency])?;
-    let replicas = Panel {
-        title: "Pods paid for (starting, ready and draining)",
-        x: "time [min]",
-        y: "pods",
-        legend: SeriesLabelPosition::UpperRight,
-        lines: per_policy(&|i| Some(i.mean_pods)),
-    };
-    draw(&folder.join("final_replicas.png"), &[load(), replicas])
-}
-
-/// `front.png`: candidates by pods and violations, and the line of those that nothing beats in both.
-pub(crate) fn front(
-    path: &Path,
-    title: &str,
-    groups: &[(&str, Vec<(f64, f64)>)],
-    front: &[(f64, f64)],
-) -> Result<()> {
-    const COLOURS: [RGBColor; 4] = [GREY, BLUE, ORANGE, RGBColor(213, 94, 0)];
-    register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
-        .map_err(|_| anyhow!("the embedded font cannot be read"))?;
-    let partial = path.with_extension("partial.png");
-    let draw = || -> Result<(), Box<dyn std::error::Error>> {
-        let root = BitMapBackend::new(&partial, SIZE).into_drawing_area();
-        root.fill(&WHITE)?;
-        let all = || groups.iter().flat_map(|(_, points)| points);
-        let most = |of: fn(&(f64, f64)) -> f64| all().map(of).fold(0.0, f64::max) * 1.08 + 1e-3;
-        let fewest = all().map(|p| p.0).fold(f64::INFINITY, f64::min);
-        let from = if fewest.is_finite() { (fewest * 0.95).floor() } else { 0.0 };
-        let mut chart = ChartBuilder::on(&root)
-            .caption(title, ("sans-serif", 34))
-            .margin(24)
-            .margin_right(50)
-            .x_label_area_size(70)
-            .y_label_area_size(120)
-            .build_cartesian_2d(from..most(|p| p.0), 0.0..most(|p| p.1))?;
-        chart
-            .configure_mesh()
-            .x_desc("mean number of pods")
-            .y_desc("violations [% of requests]")
-            .label_style(("sans-serif", 24))
-            .axis_desc_style(("sans-serif", 26))
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(BLACK.mix(0.12))
-            .draw()?;
-        let mut line = front.to_vec();
-        line.sort_by(|a, b| a.0.total_cmp(&b.0));
-        chart.draw_series(LineSeries::new(line, BLACK.mix(0.5).stroke_width(2)))?;
-        for (k, (label, points)) in groups.iter().enumerate() {
-            let (colour, size) = (COLOURS[k % COLOURS.len()], if k < 2 { 7 } else { 13 });
-            chart
-                .draw_series(points.iter().map(|&point| Circle::new(point, size, colour.filled())))?
-                .label(*label)
-                .legend(move |at| Circle::new((at.0 + 20, at.1), size, colour.filled()));
+    for series in &panel.series {
+        let colour = series.colour;
+        let points = series.points.iter().map(|&(x, y)| (panel.x.clamp(x), panel.y.clamp(y)));
+        match series.mark {
+            Mark::Line(width) => {
+                chart.draw_series(LineSeries::new(points, colour.stroke_width(width)))?;
+            }
+            Mark::Dashes(width) => {
+                let points: Vec<_> = points.collect();
+                chart.draw_series(DashedLineSeries::new(points, 14, 10, colour.stroke_width(width)))?;
+            }
+            Mark::Dot(size) => {
+                chart.draw_series(points.map(|at| Circle::new(at, size, colour.filled())))?;
+            }
+            Mark::Triangle(size) => {
+                chart.draw_series(points.map(|at| TriangleMarker::new(at, size, colour.filled())))?;
+            }
+            Mark::Square(size) => {
+                chart.draw_series(points.map(|at| EmptyElement::at(at) + square((0, 0), size, colour)))?;
+            }
+            Mark::Star(size) => {
+                let stroke = colour.stroke_width(4);
+                let [a, b, c] = star(size);
+                chart.draw_series(points.map(|at| {
+                    EmptyElement::at(at)
+                        + PathElement::new(a, stroke)
+                        + PathElement::new(b, stroke)
+                        + PathElement::new(c, stroke)
+                }))?;
+            }
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .legend_area_size(50)
-            .label_font(("sans-serif", 24))
-            .background_style(WHITE.mix(0.85))
-            .border_style(BLACK.mix(0.2))
-            .draw()?;
-        root.present()?;
-        Ok(())
-    };
-    draw().map_err(|e| anyhow!("{}: cannot be drawn: {e}", path.display()))?;
-    fs::rename(&partial, path)?;
+    }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Policies by name, as given on the command line.
 
 use crate::rule::{Rule, RuleKind, Space};
-use crate::run_folder::{MODEL, RunFolder};
+use crate::run_folder::{MANIFEST, MODEL, RunFolder};
 use crate::settings::{self, Settings};
 use anyhow::{Context, Result, bail};
 use autoscale_agents::checkpoint::Checkpoint;
@@ -19,6 +19,7 @@ use autoscale_policies::schedule::Schedule;
 use autoscale_sim::clairvoyant::clairvoyant_schedule;
 use autoscale_sim::scenario::Scenario;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,6 +127,29 @@ impl PolicySpec {
         }
     }
 
+    /// With `{scenario}` in names of files and runs replaced by that of a scenario.
+    pub(crate) fn in_scenario(&self, scenario: &str) -> Self {
+        let named = |text: &String| text.replace("{scenario}", scenario);
+        match self {
+            Self::Manifest(file) => Self::Manifest(named(file)),
+            Self::Rule(kind, file) => Self::Rule(*kind, file.as_ref().map(named)),
+            Self::Model(run) => Self::Model(named(run)),
+            other => other.clone(),
+        }
+    }
+
+    /// The files that decide what it does.
+    pub(crate) fn files(&self) -> Result<Vec<PathBuf>> {
+        Ok(match self {
+            Self::Manifest(file) | Self::Rule(_, Some(file)) => vec![PathBuf::from(file)],
+            Self::Model(run) => {
+                let folder = RunFolder::open(run)?;
+                vec![folder.file(MANIFEST), folder.file(MODEL)]
+            }
+            _ => Vec::new(),
+        })
+    }
+
     /// What makes the policy for each episode of the scenario that has this length; files are read and schedules fitted
     /// here, once.
     pub(crate) fn prepare(
@@ -144,7 +168,15 @@ impl PolicySpec {
                 let spec = HpaSpec::from_yaml(&text).with_context(|| file.clone())?;
                 cloning(Hpa::from_spec(spec)?)
             }
-            Self::Constant(n) => cloning(Fixed::new(Replicas::new(*n), interval)),
+            Self::Constant(n) => {
+                let (asked, limits) = (Replicas::new(*n), scenario.limits());
+                let granted = asked.clamp(limits.min(), limits.max());
+                if granted != asked {
+                    let (name, least, most) = (scenario.name(), limits.min(), limits.max());
+                    eprintln!("warning: {self}: {name} allows {least} to {most} replicas; it gets {granted}");
+                }
+                cloning(Fixed::new(asked, interval))
+            }
             Self::Random => cloning(RandomPolicy::new(interval)),
             Self::Clairvoyant(percent) => {
                 let busy = Utilization::from_fraction(f64::from(*percent) / 100.0);
@@ -180,15 +212,37 @@ impl PolicySpec {
                 making(rule, scenario).with_context(|| file.clone())?
             }
             Self::Model(run) => {
-                let folder = RunFolder::open(run)?;
-                let settings: Settings = folder.manifest()?.config;
-                let checkpoint = Checkpoint::load(&folder.file(MODEL))?;
-                settings::same_interval(scenario, &checkpoint)?;
-                let make = move || anyhow::Ok(LearnedPolicy::new(&checkpoint, settings.base_policy()?)?);
-                make()?;
-                Box::new(move |_| Box::new(make().expect("made once above")))
+                let model = Model::open(run)?;
+                model.policy(scenario)?;
+                let scenario = Arc::clone(scenario);
+                Box::new(move |_| Box::new(model.policy(&scenario).expect("made once above")))
             }
         })
+    }
+}
+
+/// A trained run, read.
+pub(crate) struct Model {
+    /// What its folder is called.
+    pub(crate) run: String,
+    pub(crate) settings: Settings,
+    pub(crate) checkpoint: Checkpoint,
+}
+
+impl Model {
+    /// Of the run in this folder, or of the `latest`.
+    pub(crate) fn open(run: &str) -> Result<Self> {
+        let folder = RunFolder::open(run)?;
+        let (settings, checkpoint) = Settings::with_model(&folder)?;
+        let path = std::path::absolute(folder.path())?;
+        let run = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { run, settings, checkpoint })
+    }
+
+    /// Its policy, if it decides as often as the scenario asks.
+    pub(crate) fn policy(&self, scenario: &Scenario) -> Result<LearnedPolicy> {
+        settings::same_interval(scenario, &self.checkpoint)?;
+        Ok(LearnedPolicy::new(&self.checkpoint, self.settings.base_policy()?)?)
     }
 }
 

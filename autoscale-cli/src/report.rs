@@ -8,9 +8,9 @@ use autoscale_core::measurement::LatencySummary;
 use autoscale_core::record::{EpisodeRecord, IntervalRecord};
 use autoscale_core::reward::RewardWeights;
 use autoscale_eval::metric::{Metric, metrics};
+use autoscale_eval::study::Study;
 use polars::prelude::{
-    Column, CsvReadOptions, CsvWriter, DataFrame, DataType, IntoLazy, ParquetWriter, PolarsResult, SerReader,
-    SerWriter, SortMultipleOptions, col, lit,
+    Column, CsvReadOptions, CsvWriter, DataFrame, DataType, ParquetWriter, PolarsResult, SerReader, SerWriter,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -19,7 +19,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// The losses that stand in each row: those of the last update before the episode was reported.
-const LOSSES: [&str; 7] = [
+pub(crate) const LOSSES: [&str; 7] = [
     "losses/policy_loss",
     "losses/value_loss",
     "losses/entropy",
@@ -157,7 +157,7 @@ fn read(path: &Path) -> PolarsResult<DataFrame> {
         .finish()
 }
 
-/// Keeps the rows whose `column` is below `below`, sorted by it; a resumed run writes those again that its state did not
+/// Keeps the rows whose `column` is below `below`, as they are; a resumed run writes those again that its state did not
 /// hold. A row that a kill cut off is dropped.
 pub(crate) fn keep_rows(path: &Path, column: &str, below: u64) -> Result<()> {
     let text = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
@@ -165,15 +165,24 @@ pub(crate) fn keep_rows(path: &Path, column: &str, below: u64) -> Result<()> {
     if whole == 0 {
         return Ok(fs::remove_file(path)?);
     }
-    write_whole(path, &text[..whole])?;
-    let tidy = || -> PolarsResult<DataFrame> {
-        let frame = read(path)?.lazy().filter(col(column).cast(DataType::UInt64).lt(lit(below)));
-        frame.sort([column], SortMultipleOptions::default()).collect()
+    let keep = || -> Result<Vec<u8>> {
+        let mut rows = csv::Reader::from_reader(&text[..whole]);
+        let header = rows.byte_headers()?.clone();
+        let at = header.iter().position(|name| name == column.as_bytes());
+        let at = at.with_context(|| format!("it has no column {column}"))?;
+        let mut kept = csv::Writer::from_writer(Vec::new());
+        kept.write_byte_record(&header)?;
+        for row in rows.records() {
+            let row = row?;
+            let number: u64 = row[at].parse().with_context(|| format!("{column}: {:?}", &row[at]))?;
+            if number < below {
+                kept.write_record(&row)?;
+            }
+        }
+        Ok(kept.into_inner()?)
     };
-    let mut frame = tidy().with_context(|| format!("{}: cannot be read", path.display()))?;
-    let mut csv = Vec::new();
-    CsvWriter::new(&mut csv).finish(&mut frame)?;
-    write_whole(path, &csv)
+    let kept = keep().with_context(|| format!("{}: cannot be gone on with", path.display()))?;
+    write_whole(path, &kept)
 }
 
 /// The returns of all episodes, in order.
@@ -208,6 +217,25 @@ pub(crate) fn trials(csv: &Path, parquet: &Path, rows: &[BTreeMap<String, String
 /// The values of a column, where every text that is there is one.
 fn all_parsed<T: FromStr>(texts: &[Option<&str>]) -> Option<Vec<Option<T>>> {
     texts.iter().map(|text| text.map(str::parse).transpose().ok()).collect()
+}
+
+/// Every value of a study, a row each, as Parquet.
+pub(crate) fn study(parquet: &Path, study: &Study) -> Result<()> {
+    let rows: Vec<_> = study.rows().collect();
+    let scenarios: Vec<&str> =
+        rows.iter().map(|row| study.scenarios()[row.0.scenario].name.as_str()).collect();
+    let policies: Vec<&str> = rows.iter().map(|row| study.policies()[row.0.policy].name.as_str()).collect();
+    let mut frame = DataFrame::new_infer_height(vec![
+        Column::new("scenario".into(), scenarios),
+        Column::new("policy".into(), policies),
+        Column::new("episode".into(), rows.iter().map(|row| row.0.episode as u64).collect::<Vec<_>>()),
+        Column::new("metric".into(), rows.iter().map(|row| row.1.name).collect::<Vec<_>>()),
+        Column::new("unit".into(), rows.iter().map(|row| row.1.unit).collect::<Vec<_>>()),
+        Column::new("value".into(), rows.iter().map(|row| row.2).collect::<Vec<_>>()),
+    ])?;
+    let mut bytes = Vec::new();
+    ParquetWriter::new(&mut bytes).finish(&mut frame)?;
+    write_whole(parquet, &bytes)
 }
 
 /// The record of an episode, a row a control interval, as CSV and as Parquet.

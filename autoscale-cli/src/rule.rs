@@ -1,5 +1,6 @@
 //! Rule-based policies as data: what can be tuned, drawn at random, written to a file and read back.
 
+use crate::run_folder::TUNED;
 use anyhow::{Context, Result};
 use autoscale_core::policy::Policy;
 use autoscale_core::seed::{Branch, Seed, Stream};
@@ -328,8 +329,8 @@ impl Rule {
     /// Name and content of the file that holds it: a manifest of an HPA, TOML of the others.
     pub(crate) fn file(&self, scenario: &Scenario) -> Result<(&'static str, String)> {
         Ok(match self {
-            Self::Hpa(hpa) => ("tuned.yaml", hpa.manifest(scenario)),
-            other => ("tuned.toml", toml::to_string_pretty(other)?),
+            Self::Hpa(hpa) => (TUNED[0], hpa.manifest(scenario)),
+            other => (TUNED[1], toml::to_string_pretty(other)?),
         })
     }
 }

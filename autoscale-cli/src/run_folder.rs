@@ -20,7 +20,11 @@ pub(crate) const UPDATES: &str = "updates.csv";
 /// How names of event files begin.
 pub(crate) const EVENTS: &str = "events.out.tfevents";
 pub(crate) const COMPARISON: &str = "comparison.csv";
+/// What `tune` finds: a manifest of an HPA, or TOML of the other rules.
+pub(crate) const TUNED: [&str; 2] = ["tuned.yaml", "tuned.toml"];
 
+/// What is removed with the run that is replaced; all else is written anew by every run.
+const OURS: [&str; 8] = [MANIFEST, MODEL, STATE, SUMMARY, UPDATES, COMPARISON, TUNED[0], TUNED[1]];
 const RUNS: &str = "runs";
 const LATEST: &str = "latest";
 
@@ -29,26 +33,34 @@ const LATEST: &str = "latest";
 pub(crate) struct RunFolder(PathBuf);
 
 impl RunFolder {
-    /// A folder for a new run; one that holds a run already is refused unless `replace` is given.
-    pub(crate) fn create(path: Option<&Path>, label: &str, replace: Replace) -> Result<Self> {
-        let path = match path {
-            Some(path) => path.to_owned(),
-            None => free_default(label),
-        };
-        let holds_a_run = path.join(MANIFEST).exists();
-        if holds_a_run && replace == Replace::Refuse {
+    /// Refuses what [`RunFolder::create`] will refuse, before anything is done that takes long.
+    pub(crate) fn check(path: Option<&Path>, replace: Replace) -> Result<()> {
+        let Some(path) = path else { return Ok(()) };
+        if path.join(MANIFEST).exists() && replace == Replace::Refuse {
             bail!(
                 "{}: holds a run already; choose another --out, or replace it with --force",
                 path.display()
             );
         }
+        if path.exists() && !path.is_dir() {
+            bail!("{}: is a file; --out names a folder", path.display());
+        }
+        Ok(())
+    }
+
+    /// A folder for a new run; one that holds a run already is refused unless `replace` is given.
+    pub(crate) fn create(path: Option<&Path>, label: &str, replace: Replace) -> Result<Self> {
+        Self::check(path, replace)?;
+        let path = match path {
+            Some(path) => path.to_owned(),
+            None => free_default(label),
+        };
         fs::create_dir_all(&path).with_context(|| format!("{}: cannot be created", path.display()))?;
-        if holds_a_run {
+        if path.join(MANIFEST).exists() {
             for entry in fs::read_dir(&path)? {
                 let file = entry?.path();
                 let name = file.file_name().unwrap_or_default().to_string_lossy();
-                let ours = [MANIFEST, MODEL, STATE, SUMMARY, UPDATES, COMPARISON].contains(&name.as_ref());
-                if ours || name.starts_with(EVENTS) {
+                if OURS.contains(&name.as_ref()) || name.starts_with(EVENTS) {
                     fs::remove_file(&file)
                         .with_context(|| format!("{}: cannot be replaced", file.display()))?;
                 }
@@ -97,7 +109,7 @@ impl RunFolder {
             version: RUN_MANIFEST_VERSION,
             command: std::env::args().collect::<Vec<_>>().join(" "),
             program: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: env!("AUTOSCALE_COMMIT").to_owned(),
+            commit: commit().to_owned(),
             host: host(),
             started: now(),
             seed,
@@ -111,6 +123,11 @@ impl RunFolder {
         serde_json::from_slice(&text)
             .with_context(|| format!("{}: not a manifest of this version of the program", path.display()))
     }
+}
+
+/// The commit that the program was built from, `unknown` outside a checkout, `+` behind it for local changes.
+pub(crate) const fn commit() -> &'static str {
+    env!("AUTOSCALE_COMMIT")
 }
 
 /// What to do with a run that is there already.

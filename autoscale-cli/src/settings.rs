@@ -1,9 +1,9 @@
 //! From flags and files to what a run is made of.
 
 use crate::algorithm::AlgorithmConfig;
-use crate::args::{BaseRule, Critic, EngineArg, OutputArgs, Space, TrainArgs, WorldArgs};
+use crate::args::{BaseRule, Critic, EngineArg, LoadArgs, OutputArgs, Space, TrainArgs, WorldArgs};
 use crate::rule::{Rule, RuleKind};
-use crate::run_folder::RunFolder;
+use crate::run_folder::{MODEL, RunFolder};
 use anyhow::{Context, Result, bail};
 use autoscale_agents::actions::ActionSpace;
 use autoscale_agents::backend::Backend;
@@ -11,6 +11,7 @@ use autoscale_agents::checkpoint::Checkpoint;
 use autoscale_agents::encoded::FORESEEN_S;
 use autoscale_agents::net::Trunk;
 use autoscale_core::policy::Policy;
+use autoscale_core::record::RunManifest;
 use autoscale_core::seed::Seed;
 use autoscale_core::units::Utilization;
 use autoscale_core::validate::in_range;
@@ -33,6 +34,18 @@ pub(crate) enum Base {
     Predictive(Rule),
     /// At this share of the requests.
     Ratio(f64),
+}
+
+impl Base {
+    /// What it is, in words.
+    pub(crate) const fn words(&self) -> &'static str {
+        match self {
+            Self::TunedHpa => "the tuned HPA",
+            Self::Hpa => "the HPA",
+            Self::Predictive(_) => "the forecasting rule",
+            Self::Ratio(_) => "the ratio rule",
+        }
+    }
 }
 
 /// Everything that decides what a training run does; the `config` of its manifest.
@@ -73,7 +86,7 @@ impl Settings {
         Backend::parse(&args.backend)?;
         let before: Option<Self> = match &args.from {
             None => None,
-            Some(run) => Some(RunFolder::open(run)?.manifest()?.config),
+            Some(run) => Some(Self::with_model(&RunFolder::open(run)?)?.0),
         };
         let mut algorithm = match &before {
             None => AlgorithmConfig::standard(args.algo),
@@ -129,6 +142,26 @@ impl Settings {
         })
     }
 
+    /// What the run in a folder is made of.
+    pub(crate) fn of_run(folder: &RunFolder) -> Result<Self> {
+        let manifest: RunManifest<serde_json::Value> = folder.manifest()?;
+        if manifest.config.get("algorithm").is_none() {
+            let (path, command) = (folder.path().display(), manifest.command);
+            bail!("{path}: expected a run of `autoscale train`, but this is what `{command}` left");
+        }
+        Ok(folder.manifest()?.config)
+    }
+
+    /// The run in a folder with its model.
+    pub(crate) fn with_model(folder: &RunFolder) -> Result<(Self, Checkpoint)> {
+        let (settings, model) = (Self::of_run(folder)?, folder.file(MODEL));
+        if !model.exists() {
+            let path = folder.path().display();
+            bail!("{path}: has no model yet; `autoscale train --resume {path}` goes on with it");
+        }
+        Ok((settings, Checkpoint::load(&model)?))
+    }
+
     /// Whether the algorithm has a critic that may see more than the policy.
     fn check_critic(&self) -> Result<()> {
         if self.privileged > 0 && matches!(self.algorithm, AlgorithmConfig::Dqn(_)) {
@@ -143,6 +176,11 @@ impl Settings {
     /// The world of a run.
     pub(crate) fn world(&self) -> Result<Scenario> {
         Ok(Scenario::from_toml(&self.scenario, "manifest")?)
+    }
+
+    /// The world of a run, under the trace if one is given.
+    pub(crate) fn world_under(&self, load: &LoadArgs) -> Result<Scenario> {
+        under_trace(self.world()?.config().clone(), Path::new(""), load, "manifest")
     }
 
     /// Whether the tuned HPA was searched for in this world: a run that began with another's policy has that one's.
@@ -174,7 +212,12 @@ const RATIO_TARGET: f64 = 0.7;
 
 /// The scenario given on the command line, under its trace if one is given.
 pub(crate) fn world(args: &WorldArgs) -> Result<Scenario> {
-    let (mut config, folder) = scenario_config(&args.scenario)?;
+    let (config, folder) = scenario_config(&args.scenario)?;
+    under_trace(config, &folder, &args.load, &args.scenario)
+}
+
+/// The scenario `name`, whose paths start at `folder`, under the trace if one is given.
+fn under_trace(mut config: ScenarioConfig, folder: &Path, args: &LoadArgs, name: &str) -> Result<Scenario> {
     if let Some(path) = &args.trace {
         let mean = match (args.target_mean_rps, &config.load) {
             (Some(mean), _) => Some(mean),
@@ -195,7 +238,7 @@ pub(crate) fn world(args: &WorldArgs) -> Result<Scenario> {
         trace.path = std::path::absolute(folder.join(&trace.path))
             .with_context(|| trace.path.display().to_string())?;
     }
-    Ok(config.check(&args.scenario, Path::new(""))?)
+    Ok(config.check(name, Path::new(""))?)
 }
 
 /// The scenario on the engine that was asked for, if one was.

@@ -50,6 +50,9 @@ fn scenarios_are_listed_shown_and_checked() {
     for part in ["mine.toml", "service.workers", "0", "1 to 1024"] {
         assert!(said.contains(part), "{said:?} lacks {part:?}");
     }
+    fs::write(folder.path().join("mine.toml"), "name = ").unwrap();
+    let said = refusal(folder.path(), &["scenario", "check", "mine.toml"]);
+    assert!(said.contains("mine.toml: syntax: ") && said.matches("TOML").count() == 1, "{said}");
     assert!(refusal(folder.path(), &["scenario", "show", "none"]).contains("match-day"));
     assert!(refusal(folder.path(), &["train", "--scenario", "none"]).contains("neither a file nor"));
 }
@@ -63,6 +66,19 @@ fn a_bad_trace_is_refused_with_its_line() {
         assert!(said.contains(part), "{said:?} lacks {part:?}");
     }
     assert!(!folder.path().join("runs").exists(), "nothing is left behind");
+    fs::write(folder.path().join("t.csv"), "time_s,rps\n0,1\n60,4\n").unwrap();
+    fs::write(folder.path().join("zero.csv"), "time_s,rps\n0,0\n60,0\n").unwrap();
+    for (args, part) in [
+        (
+            &["t.csv", "--target-mean-rps", "0"][..],
+            "trace.target_mean_rps: 0 is not allowed; expected a rate above 0",
+        ),
+        (&["zero.csv"], "trace.target_mean_rps: 200 is not allowed; expected a trace that is not zero"),
+        (&["missing.csv"], "(os error 2); expected a CSV file"),
+    ] {
+        let said = refusal(folder.path(), &[&["train", "--trace"], args].concat());
+        assert!(said.contains(part) && said.matches("os error").count() < 2, "{said}");
+    }
 }
 
 #[test]
@@ -115,6 +131,14 @@ fn a_run_leaves_everything_and_is_evaluated_and_never_overwritten() {
     let output = autoscale(folder.path()).args(evaluate).output().unwrap();
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(json["against"]["hpa"].as_array().unwrap().len() > 10);
+
+    let evaluate = ["evaluate", "--policies", "hpa,constant:99", "--scenario", "small.toml", "--seeds", "2"];
+    let again = [&evaluate[..], &["--out", "compared"]].concat();
+    let said = autoscale(folder.path()).args(&again).output().unwrap().stderr;
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("constant:99: small allows 1 to 12 replicas; it gets 12"), "{said}");
+    assert!(refusal(folder.path(), &again).contains("--force"));
+    autoscale(folder.path()).args(&again).arg("--force").assert().success();
 
     // The same training again gives the same bytes.
     train(folder.path(), &["--episodes", "5", "--out", "again"]).assert().success();
@@ -182,11 +206,98 @@ fn a_killed_run_is_resumed_to_the_same_bytes() {
             let rows: Vec<&str> = summary.lines().skip(1).map(|l| l.split(',').next().unwrap()).collect();
             assert_eq!(rows, (0..episodes).map(|k| k.to_string()).collect::<Vec<_>>(), "{name}");
             let bytes = |folder: &Path, file| fs::read(folder.join(file)).unwrap();
-            for file in ["model.safetensors", "state.safetensors", "comparison.csv"] {
+            for file in ["model.safetensors", "state.safetensors", "training_summary.csv", "comparison.csv"] {
                 assert!(bytes(&run, file) == bytes(&whole, file), "{name}: {file} differs");
             }
         }
     }
+}
+
+/// Runs a command, sends it what Ctrl-C sends once `reached`, and returns what it said.
+#[cfg(target_os = "linux")]
+fn interrupted(folder: &Path, args: &[&str], reached: &dyn Fn() -> bool) -> String {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_autoscale"))
+        .current_dir(folder)
+        .args(args)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Bit 1 of the mask of caught signals is SIGINT.
+    let catches = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(mask.trim(), 16).unwrap() & 2 != 0
+    };
+    while !(catches() && reached()) {
+        std::thread::yield_now();
+    }
+    assert!(child.try_wait().unwrap().is_none(), "{args:?}: it ended before it could be interrupted");
+    let kill = format!("kill -INT {}", child.id());
+    assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{args:?}: {said}");
+    said
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_in_any_phase_says_how_to_go_on_and_leaves_no_empty_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    small_world(folder.path());
+    // Two hours an episode: every phase takes a second or so.
+    let text = fs::read_to_string(folder.path().join("small.toml")).unwrap();
+    let text = text.replace("training_s = 300", "training_s = 7200");
+    fs::write(folder.path().join("long.toml"), text).unwrap();
+    let run = folder.path().join("run");
+    let there = |name: &str| run.join(name).exists();
+    let rows = || fs::read_to_string(run.join("training_summary.csv")).unwrap_or_default().lines().count();
+
+    let train = ["train", "--scenario", "long.toml", "--episodes", "4", "--envs", "2", "--eval-seeds", "2"];
+    let train = [&train[..], &["--validation-seeds", "2", "--out", "run"]].concat();
+    let said = interrupted(folder.path(), &train, &|| there("manifest.json"));
+    assert!(said.contains("autoscale train --resume run\n"), "{said}");
+    assert!(!fs::read_to_string(run.join("manifest.json")).unwrap().contains("tuned_hpa"), "in the search");
+
+    let resume = ["train", "--resume", "run", "--log", "csv"];
+    let said = interrupted(folder.path(), &resume, &|| rows() > 1);
+    assert!(said.contains("autoscale train --resume run --log csv\n"), "{said}");
+    let said = interrupted(folder.path(), &resume, &|| there("episode_rewards.png"));
+    assert!(said.contains("autoscale train --resume run --log csv\n"), "{said}");
+    assert!(!there("comparison.csv"), "in the comparison");
+    autoscale(folder.path()).args(resume).arg("--quiet").assert().success();
+    assert!(there("comparison.csv"));
+    assert_eq!(rows(), 5);
+
+    let said = interrupted(folder.path(), &["tune", "--scenario", "long.toml"], &|| true);
+    assert!(said.contains("nothing was kept"), "{said}");
+    let left: Vec<_> = fs::read_dir(folder.path().join("runs")).unwrap().collect();
+    assert_eq!(left.len(), 1, "only `latest`: {left:?}");
+
+    let text = "[train]\nscenario = \"long.toml\"\nepisodes = 4\n[grid]\nseed = [1, 2]\n";
+    fs::write(folder.path().join("sweep.toml"), text).unwrap();
+    let runs = || {
+        let inside = fs::read_dir(folder.path().join("out")).into_iter().flatten();
+        inside.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    let begun = || runs().iter().any(|run| run.join("manifest.json").exists());
+    let said = interrupted(folder.path(), &["sweep", "sweep.toml", "--out", "out"], &begun);
+    assert!(said.contains("the same command goes on"), "{said}");
+    assert!(!folder.path().join("out/trials.csv").exists());
+}
+
+#[test]
+fn a_model_that_is_its_start_is_called_so() {
+    let folder = tempfile::tempdir().unwrap();
+    small_world(folder.path());
+    let args = ["train", "--scenario", "small.toml", "--envs", "2", "--eval-seeds", "2", "--episodes", "2"];
+    let output = autoscale(folder.path()).args(args).args(["--stop-at", "-1e9"]).output().unwrap();
+    let (table, said) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(said.contains("not trained: ") && said.contains("the start, the tuned HPA itself"), "{said}");
+    let against = table.split("hpa-tuned").nth(2).unwrap();
+    assert_eq!(against.matches("identical").count(), 3, "{table}");
 }
 
 #[test]
@@ -219,7 +330,8 @@ fn training_goes_on_from_a_policy_stops_when_it_is_good_enough_and_is_logged() {
     assert!(weights(&first) == weights(&second), "it began with the same policy");
 
     for (args, part) in [
-        (&["--set", "gama=1"][..], "unknown field `gama`"),
+        (&["--resume", "first"][..], "cannot be used with '--resume <RUN>'"),
+        (&["--set", "gama=1"], "unknown field `gama`"),
         (&["--algo", "dqn", "--critic", "foresight"], "dqn has no critic"),
         (&["--set", "net.trunk=shared", "--critic", "foresight"], "net.trunk=separate"),
         (&["--from", "nowhere"], "nowhere"),
@@ -260,6 +372,8 @@ fn a_sweep_is_a_table_of_runs_and_goes_on_where_it_stopped() {
     runs.retain(|path| path.is_dir());
     runs.sort();
     assert_eq!(runs.len(), 8);
+    let named = |path: &Path| path.file_name().unwrap().to_str().unwrap().starts_with("a2c-small-1-");
+    assert_eq!(runs.iter().filter(|path| named(path)).count(), 4, "{runs:?}");
     fs::remove_dir_all(&runs[0]).unwrap();
     fs::remove_file(runs[1].join("comparison.csv")).unwrap();
     let untouched = fs::metadata(runs[2].join("model.safetensors")).unwrap().modified().unwrap();
@@ -272,6 +386,9 @@ fn a_sweep_is_a_table_of_runs_and_goes_on_where_it_stopped() {
         ("[grid]\nset = [[\"gama=1\"]]", "unknown field `gama`"),
         ("[train]\nout = \"x\"", "the sweep's own business"),
         ("[griddle]\n", "unknown field `griddle`"),
+        ("[grid]\nseed = []", "grid.seed: [] is not allowed; expected at least one value"),
+        ("[train]\nseed = []", "train.seed: [] is not allowed; expected at least one value"),
+        ("[random]\ndraws = 0\n[random.set]", "random.draws: 0 is not allowed; expected at least 1"),
     ] {
         fs::write(folder.path().join("bad.toml"), text).unwrap();
         let said = refusal(folder.path(), &["sweep", "bad.toml", "--out", "bad"]);
@@ -318,7 +435,62 @@ fn an_episode_is_simulated_and_kept_whole() {
     assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
     assert!(folder.path().join("look/episode.png").exists());
     assert!(refusal(folder.path(), &simulate).contains("--force"));
+    let said = refusal(folder.path(), &["evaluate", "--model", "look"]);
+    assert!(said.contains("look: expected a run of `autoscale train`, but this is what"), "{said}");
     assert!(refusal(folder.path(), &["simulate", "--policy", "constant:x"]).contains("whole number"));
+}
+
+#[test]
+fn an_episode_becomes_a_picture_and_an_animation_of_always_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    small_world(folder.path());
+    train(folder.path(), &["--episodes", "2", "--out", "run"]).assert().success();
+    let visualize = |more: &[&str]| {
+        let mut command = autoscale(folder.path());
+        command
+            .args(["visualize", "--model", "run", "--baseline", "hpa", "--size", "80x24", "--json"])
+            .args(more);
+        command.output().unwrap()
+    };
+    let read = |name: &str| fs::read(folder.path().join(name)).unwrap();
+    let end = u32::from_be_bytes;
+    for (first, second) in [("a.png", "b.png"), ("a.gif", "b.gif")] {
+        let output = visualize(&["--out", first, "--speed", "100"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&report["scenario"], &report["policies"][1]["policy"]), (&"small".into(), &"hpa".into()));
+        assert!(report["policies"][0]["totals"]["pod_hours"].as_f64().unwrap() > 0.05, "{report}");
+        // 300 s at 10 s a frame, and the start.
+        assert_eq!(report["frames"], if first == "a.gif" { 31 } else { 1 });
+        assert!(visualize(&["--out", second, "--speed", "100"]).status.success());
+        assert_eq!(read(first), read(second), "{first}");
+    }
+    let (png, gif) = (read("a.png"), read("a.gif"));
+    assert_eq!(&png[..4], b"\x89PNG");
+    assert_eq!((end(png[16..20].try_into().unwrap()), end(png[20..24].try_into().unwrap())), (800, 480));
+    assert_eq!((&gif[..6], &gif[6..10]), (&b"GIF89a"[..], &[32, 3, 224, 1][..]));
+
+    for (args, part) in [
+        (&["visualize", "--policy", "hpa"][..], "--out FILE.png"),
+        (&["visualize", "--policy", "hpa", "--json"], "--out FILE.png"),
+        (
+            &["visualize", "--policy", "hpa", "--out", "a.jpg"],
+            "a.jpg: expected a file that ends in .png or .gif",
+        ),
+        (&["visualize", "--policy", "hpa", "--out", "a.png"], "--force"),
+        (&["visualize", "--policy", "hpa", "--model", "run"], "cannot be used with"),
+        (&["visualize", "--policy", "hpa", "--speed", "0"], "1 to 1000000"),
+        (&["visualize", "--policy", "hpa", "--out", "c.png", "--size", "20x20"], "80x24 to 300x100"),
+        (
+            &["visualize", "--model", "run", "--out", "c.gif", "--speed", "1"],
+            "--speed: 1 would make 3000 frames",
+        ),
+    ] {
+        let said = refusal(folder.path(), args);
+        assert!(said.contains(part), "{said:?} lacks {part:?}");
+    }
+    assert_eq!(read("a.png"), png, "what was refused changed nothing");
+    assert!(!folder.path().join("c.gif").exists() && !folder.path().join("c.partial").exists());
 }
 
 #[test]
@@ -350,6 +522,17 @@ fn a_log_becomes_a_trace_a_description_and_a_scenario() {
         assert!(said.contains(part), "{said} lacks {part:?}");
     }
 
+    let rubbish = "rubbish\n".repeat(2401);
+    fs::write(folder.path().join("none.log"), format!("{log}{rubbish}")).unwrap();
+    let said =
+        refusal(folder.path(), &["trace", "import", "none.log", "--format", "common-log", "--out", "u.csv"]);
+    assert!(said.contains("none.log:2401: line: \"rubbish\"") && said.contains("host ident user"), "{said}");
+
+    let none = ["trace", "fit", "t.csv", "--out", "My Load.toml", "--target-mean-rps", "0"];
+    assert!(
+        refusal(folder.path(), &none)
+            .contains("--target-mean-rps: 0 is not allowed; expected a rate above 0")
+    );
     let fit = ["trace", "fit", "t.csv", "--out", "My Load.toml", "--target-mean-rps", "50"];
     autoscale(folder.path()).args(fit).assert().success();
     let text = fs::read_to_string(folder.path().join("My Load.toml")).unwrap();

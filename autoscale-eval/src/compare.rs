@@ -18,6 +18,8 @@ pub enum Verdict {
     Worse,
     /// It contains zero.
     WithinNoise,
+    /// Both have the same value on every seed.
+    Identical,
 }
 
 impl fmt::Display for Verdict {
@@ -26,6 +28,7 @@ impl fmt::Display for Verdict {
             Self::Better => "better",
             Self::Worse => "worse",
             Self::WithinNoise => "within noise",
+            Self::Identical => "identical",
         })
     }
 }
@@ -85,6 +88,7 @@ fn row(
         |value: fn(&(f64, f64)) -> f64| bootstrap_mean(&pairs.iter().map(value).collect::<Vec<_>>(), seed);
     let difference = estimate(|(b, c)| c - b)?;
     let verdict = match (difference.low > 0.0, difference.high < 0.0, better) {
+        _ if pairs.iter().all(|(b, c)| b.total_cmp(c).is_eq()) => Verdict::Identical,
         (true, _, Direction::Higher) | (_, true, Direction::Lower) => Verdict::Better,
         (true, _, Direction::Lower) | (_, true, Direction::Higher) => Verdict::Worse,
         _ => Verdict::WithinNoise,
@@ -163,7 +167,7 @@ mod tests {
         let priced = find(&rows, "return");
         assert!((priced.difference.point + 0.1).abs() < 1e-9);
         assert_eq!(priced.verdict, Verdict::Worse);
-        assert_eq!(find(&rows, "slo_violations").verdict, Verdict::WithinNoise);
+        assert_eq!(find(&rows, "slo_violations").verdict, Verdict::Identical);
     }
 
     #[test]

@@ -30,6 +30,13 @@ pub struct Estimate {
     pub n: usize,
 }
 
+impl Estimate {
+    /// The same seen from the other side: of a − b, that of b − a.
+    pub fn negated(self) -> Self {
+        Self { point: -self.point, low: -self.high, high: -self.low, n: self.n }
+    }
+}
+
 /// The mean of `values` with a 95 % interval by the bootstrap-t, but nowhere closer to the mean than Student's.
 /// For the difference of two policies pass the differences on equal seeds: pairing is what makes them comparable.
 /// `None` without a value; the point alone for one value or for equal ones.

@@ -13,7 +13,7 @@ mod stability;
 #[cfg(test)]
 mod catalogue;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
 pub use need::BUSY;
 pub use responsiveness::STEP;

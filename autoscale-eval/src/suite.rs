@@ -67,74 +67,9 @@ pub fn run_suite<E: Environment, T: Send>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use autoscale_core::environment::{EpisodeEnd, EpisodeOver, Outcome};
-    use autoscale_core::limits::ScalingLimits;
-    use autoscale_core::policy::{Cadence, Decision, LastWrite, Observation, Reason, WorkloadStatus};
-    use autoscale_core::record::EPISODE_RECORD_VERSION;
-    use autoscale_core::reward::RewardTerms;
-    use autoscale_core::units::{Replicas, RequestRate, TimeOfWeek, Timestamp};
+    use crate::toy::{Ask, one_step};
+    use autoscale_core::units::Replicas;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
-
-    /// Episodes of one step, whose record keeps the seed and what was asked for.
-    struct OneStep {
-        limits: ScalingLimits,
-        record: EpisodeRecord,
-    }
-
-    fn one_step() -> OneStep {
-        let record = EpisodeRecord {
-            version: EPISODE_RECORD_VERSION,
-            seed: Seed::root(0),
-            interval: Duration::from_secs(15),
-            slo: Duration::from_millis(500),
-            pod_capacity: RequestRate::new(10.0).unwrap(),
-            replica_range: (Replicas::ONE, Replicas::new(50)),
-            initial_replicas: Replicas::ONE,
-            intervals: Vec::new(),
-            scale_events: Vec::new(),
-            totals: RewardTerms::default(),
-        };
-        OneStep { limits: ScalingLimits::between(Replicas::ONE, Replicas::new(50)).unwrap(), record }
-    }
-
-    impl Environment for OneStep {
-        fn reset(&mut self, seed: Seed, _: Cadence) {
-            self.record.seed = seed;
-        }
-        fn observe(&self) -> Observation<'_> {
-            let spec = self.record.initial_replicas;
-            Observation {
-                now: Timestamp::ZERO,
-                time_of_week: TimeOfWeek::MONDAY,
-                workload: WorkloadStatus { spec, status: spec, last_write: LastWrite::Never },
-                pods: &[],
-                series: &[],
-                history: &[],
-                limits: &self.limits,
-            }
-        }
-        fn step(&mut self, decision: Decision) -> Result<Outcome, EpisodeOver> {
-            let granted = self.limits.grant(self.record.initial_replicas, decision.target);
-            self.record.initial_replicas = granted.replicas;
-            Ok(Outcome { granted, reward: RewardTerms::default(), end: Some(EpisodeEnd::Truncated) })
-        }
-        fn record(&self) -> &EpisodeRecord {
-            &self.record
-        }
-    }
-
-    struct Ask(u32);
-
-    impl Policy for Ask {
-        fn cadence(&self) -> Cadence {
-            Cadence::every(Duration::from_secs(15))
-        }
-        fn reset(&mut self, _: Seed) {}
-        fn decide(&mut self, _: &Observation<'_>) -> Decision {
-            Decision::scale_to(Replicas::new(self.0), Reason::rule("ask"))
-        }
-    }
 
     #[test]
     fn every_contender_meets_every_seed_in_order() {

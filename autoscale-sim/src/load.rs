@@ -87,10 +87,10 @@ impl TraceConfig {
             (None, None) => trace,
             (Some(factor), None) => trace.scaled(factor)?,
             (None, Some(mean)) => {
-                let mean = RequestRate::new(mean).map_err(|_| {
-                    ConfigError::new("target_mean_rps", mean, "a rate of 0 or more, in requests per second")
-                })?;
-                trace.scaled_to_mean(mean)?
+                let above_zero = RequestRate::new(mean).ok().filter(|&rate| rate > RequestRate::ZERO);
+                trace.scaled_to_mean(above_zero.ok_or_else(|| {
+                    ConfigError::new("target_mean_rps", mean, "a rate above 0, in requests per second")
+                })?)?
             }
             (Some(_), Some(mean)) => {
                 return Err(ConfigError::new("target_mean_rps", mean, "absence, since scale is given").into());

@@ -211,7 +211,7 @@ impl ScenarioConfig {
             message: message.trim().to_owned(),
         };
         let deserializer =
-            toml::Deserializer::parse(text).map_err(|e| syntax("TOML".to_owned(), e.to_string()))?;
+            toml::Deserializer::parse(text).map_err(|e| syntax("syntax".to_owned(), e.to_string()))?;
         let table: Result<toml::Table, _> = text.parse();
         if let Ok(mut table) = table
             && let Some(preset) = table.remove("preset")

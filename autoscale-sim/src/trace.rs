@@ -23,12 +23,12 @@ const LONGEST_STEP_S: f64 = 86_400.0;
 #[derive(Debug, Error)]
 pub enum TraceError {
     /// The file cannot be opened or read.
-    #[error("{}: cannot be read: {source}; expected a CSV file with the header time_s,rps", path.display())]
+    #[error("{}: cannot be read: {cause}; expected a CSV file with the header time_s,rps", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the operating system or the CSV reader said.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A line does not hold what it should.
     #[error("{}:{line}: column {column}: {value} is not allowed; expected {expected}", path.display())]
@@ -63,7 +63,7 @@ impl Trace {
             return Err(ConfigError::new("trace", "no rates", "at least one rate"));
         }
         if step.is_zero() {
-            return Err(ConfigError::new("trace.step", "0 s", "a positive step"));
+            return Err(ConfigError::new("step", "0 s", "a positive step"));
         }
         Ok(Self { step, rates: rates.into_iter().map(RequestRate::per_second).collect() })
     }
@@ -74,9 +74,9 @@ impl Trace {
     /// # Errors
     /// Names file, line, column, value and what was expected.
     pub fn read(path: &Path) -> Result<Self, TraceError> {
-        let unreadable = |source: Box<dyn std::error::Error + Send + Sync>| TraceError::Unreadable {
+        let unreadable = |cause: Box<dyn std::error::Error + Send + Sync>| TraceError::Unreadable {
             path: path.to_owned(),
-            source,
+            cause,
         };
         if path.is_dir() {
             return Err(unreadable("it is a folder".into()));
@@ -173,11 +173,7 @@ impl Trace {
         if rates.iter().all(|r| (0.0..=ABSURD_RPS).contains(r)) {
             Ok(Self { step: self.step, rates })
         } else {
-            Err(ConfigError::new(
-                "trace.scale",
-                factor,
-                format!("a factor that keeps rates in 0 to {ABSURD_RPS}"),
-            ))
+            Err(ConfigError::new("scale", factor, format!("a factor that keeps rates in 0 to {ABSURD_RPS}")))
         }
     }
 
@@ -186,6 +182,10 @@ impl Trace {
     /// # Errors
     /// When the trace is all zero or the result would be absurd.
     pub fn scaled_to_mean(&self, target: RequestRate) -> Result<Self, ConfigError> {
+        if self.mean() == RequestRate::ZERO {
+            let expected = "a trace that is not zero throughout, for no factor gives that a mean";
+            return Err(ConfigError::new("target_mean_rps", target.per_second(), expected));
+        }
         self.scaled(target.per_second() / self.mean().per_second())
     }
 
@@ -199,7 +199,7 @@ impl Trace {
         if first >= last {
             let asked = format!("{} s to {} s", from.as_secs_f64(), to.as_secs_f64());
             let expected = format!("a part of 0 to {} s", self.duration().as_secs_f64());
-            return Err(ConfigError::new("trace.slice", asked, expected));
+            return Err(ConfigError::new("slice", asked, expected));
         }
         Ok(Self { step: self.step, rates: self.rates[first..last].to_vec() })
     }
@@ -212,7 +212,7 @@ impl Trace {
         let count = (self.duration().as_secs_f64() / step.as_secs_f64()).floor();
         if !(count.is_finite() && count >= 1.0) {
             let expected = format!("above 0 and at most {} s", self.duration().as_secs_f64());
-            return Err(ConfigError::new("trace.step", format!("{} s", step.as_secs_f64()), expected));
+            return Err(ConfigError::new("step", format!("{} s", step.as_secs_f64()), expected));
         }
         let mut cumulative = vec![0.0];
         for r in &self.rates {

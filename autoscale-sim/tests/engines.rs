@@ -152,8 +152,9 @@ fn gauges_scatter_alike() {
         for (name, read) in figures {
             // From one interval to the next.
             let change = |all: &[Measurement]| {
-                let steps = all.windows(2).map(|m| read(&m[1]) - read(&m[0]));
-                (steps.map(|step| step * step).sum::<f64>() / (all.len() - 1) as f64).sqrt()
+                let changes = all.windows(2).map(|m| read(&m[1]) - read(&m[0]));
+                let squares = changes.map(|change| change * change);
+                (squares.sum::<f64>() / (all.len() - 1) as f64).sqrt()
             };
             let (t, f) = (change(truth), change(flow));
             println!("{name}, {dispatch}: {t:.2} by requests, {f:.2} as a flow");

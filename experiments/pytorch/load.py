@@ -46,7 +46,7 @@ class Policy(torch.nn.Module):
             width = outputs
         self.hidden = torch.nn.Sequential(*hidden)
         self.gru, self.state = None, None
-        if "gru" in net:
+        if net.get("gru"):
             self.gru = torch.nn.GRUCell(width, net["gru"])
             (weight_ih, bias_ih), (weight_hh, bias_hh) = layer("gru.input"), layer("gru.hidden")
             self.gru.load_state_dict(

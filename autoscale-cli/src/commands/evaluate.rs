@@ -4,10 +4,9 @@ use crate::arena;
 use crate::args::EvaluateArgs;
 use crate::policy_spec::PolicySpec;
 use crate::progress;
-use crate::run_folder::{COMPARISON, MODEL, RunFolder, write_whole};
+use crate::run_folder::{COMPARISON, RunFolder, write_whole};
 use crate::settings::{self, Settings};
 use anyhow::{Context, Result, bail};
-use autoscale_agents::checkpoint::Checkpoint;
 use autoscale_core::record::EpisodeRecord;
 use autoscale_core::seed::{Branch, Seed};
 use autoscale_eval::report::{policy_table, write_csv};
@@ -25,15 +24,18 @@ use std::sync::Arc;
 pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     if let Some(out) = &args.out
         && out.join(COMPARISON).exists()
+        && !args.force
     {
-        bail!("{}: holds a comparison already; choose another --out", out.display());
+        bail!(
+            "{}: holds a comparison already; choose another --out, or replace it with --force",
+            out.display()
+        );
     }
     if !args.policies.is_empty() {
         return policies(args);
     }
     let folder = RunFolder::open(&args.model)?;
-    let settings: Settings = folder.manifest()?.config;
-    let checkpoint = Checkpoint::load(&folder.file(MODEL))?;
+    let (settings, checkpoint) = Settings::with_model(&folder)?;
     let scenario = settings::world(&args.world)?;
     settings::same_interval(&scenario, &checkpoint)?;
     settings::warn_of_overlap(&settings.world()?, &scenario, args.output);

@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub(crate) mod compare;
 pub(crate) mod evaluate;
 pub(crate) mod scenario;
 pub(crate) mod simulate;
@@ -7,3 +8,4 @@ pub(crate) mod sweep;
 pub(crate) mod trace;
 pub(crate) mod train;
 pub(crate) mod tune;
+pub(crate) mod visualize;

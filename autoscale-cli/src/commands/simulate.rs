@@ -45,6 +45,8 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<()> {
     let scenario = settings::on_engine(settings::world(&args.world)?, args.engine)?;
     let scenario = Arc::new(scenario.on(Branch::Validate));
     let length = args.hours.map_or(scenario.evaluation_episode(), |h| Duration::from_secs_f64(h * 3600.0));
+    let replace = if args.force { Replace::Allow } else { Replace::Refuse };
+    RunFolder::check(args.out.as_deref(), replace)?;
     let seed = Seed::root(args.seed).episode(Branch::Validate, args.episode);
     let mut world = Simulator::new(Arc::clone(&scenario), length)?;
     let mut policy = args.policy.prepare(&scenario, length).context("--policy")?(seed);
@@ -53,7 +55,7 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<()> {
     run_episode(&mut world, &mut policy, seed, &mut Ticker(bar.clone()));
     bar.finish_and_clear();
 
-    let folder = write(args, &scenario, world.record())?;
+    let folder = write(args, replace, &scenario, world.record())?;
     print(args, &scenario, world.record())?;
     if !args.output.quiet {
         eprintln!("everything is in {}", folder.path().display());
@@ -62,12 +64,18 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<()> {
 }
 
 /// Writes manifest, record and plots.
-fn write(args: &SimulateArgs, scenario: &Scenario, record: &EpisodeRecord) -> Result<RunFolder> {
-    let replace = if args.force { Replace::Allow } else { Replace::Refuse };
+fn write(
+    args: &SimulateArgs,
+    replace: Replace,
+    scenario: &Scenario,
+    record: &EpisodeRecord,
+) -> Result<RunFolder> {
     let label = format!("simulate-{}-{}", args.policy.label(), scenario.name());
     let folder = RunFolder::create(args.out.as_deref(), &label, replace)?;
     report::episode(&folder.file("episode.csv"), &folder.file("episode.parquet"), record)?;
-    plot::timeline(&folder.file("episode.png"), &args.policy.to_string(), record)?;
+    let title =
+        format!("{} on {}, seed {}, episode {}", args.policy, scenario.name(), args.seed, args.episode);
+    plot::timeline(&folder.file("episode.png"), &title, record)?;
     if let Some(trace) = scenario.trace() {
         plot::trace(&folder.file("trace.png"), trace)?;
     }

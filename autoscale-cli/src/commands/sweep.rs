@@ -2,6 +2,8 @@
 
 use super::train::{self, Completed, Reporting};
 use crate::args::{Cli, Command, OutputArgs, SweepArgs};
+use crate::digest::digest;
+use crate::interrupt;
 use crate::progress;
 use crate::report;
 use crate::run_folder::{COMPARISON, MANIFEST, MODEL, Replace, RunFolder};
@@ -13,7 +15,7 @@ use clap::Parser;
 use rand::RngExt;
 use rayon::prelude::*;
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -113,19 +115,26 @@ pub(crate) fn run(args: &SweepArgs) -> Result<()> {
     let text = fs::read_to_string(&args.file).with_context(|| name.to_string())?;
     let sweep: Sweep = toml::from_str(&text).with_context(|| name.to_string())?;
     let trials = trials(&sweep).with_context(|| name.to_string())?;
+    // Two combinations may come to the same run.
+    let mut distinct: BTreeMap<&str, &Trial> = BTreeMap::new();
+    for trial in &trials {
+        let first = distinct.entry(&trial.key).or_insert(trial);
+        if first.settings != trial.settings {
+            bail!("{name}: two runs have the folder {}; sweep them apart", trial.key);
+        }
+    }
+    let distinct: Vec<&Trial> = distinct.into_values().collect();
     if args.dry_run {
         return list(&trials);
     }
     fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
+    interrupt::catch("stopped; the same command goes on".to_owned())?;
     let stopped = AtomicBool::new(false);
-    // Two combinations may come to the same run.
-    let mut keys = BTreeSet::new();
-    let distinct: Vec<&Trial> = trials.iter().filter(|trial| keys.insert(&trial.key)).collect();
     let bar = progress::bar(distinct.len() as u64, "sweep", args.output);
     let outcomes: Vec<Result<()>> = distinct
         .par_iter()
         .map(|trial| {
-            if !stopped.load(Ordering::Relaxed) && finish(trial, &args.out)? == Completed::No {
+            if interrupt::raised() || finish(trial, &args.out)? == Completed::No {
                 stopped.store(true, Ordering::Relaxed);
             }
             bar.inc(1);
@@ -143,12 +152,12 @@ pub(crate) fn run(args: &SweepArgs) -> Result<()> {
         for failure in &failed {
             eprintln!("failed: {failure}");
         }
-        eprintln!("stopped; the same command goes on");
-        return Ok(());
+        interrupt::leave();
     }
     let rows = trials.iter().filter_map(|trial| row(trial, &args.out).transpose());
     let rows = rows.collect::<Result<Vec<_>>>()?;
     report::trials(&args.out.join("trials.csv"), &args.out.join("trials.parquet"), &rows)?;
+    print(args, &rows)?;
     if !args.output.quiet {
         eprintln!("{} of {} runs are in {}", rows.len(), trials.len(), args.out.join("trials.csv").display());
     }
@@ -161,6 +170,15 @@ pub(crate) fn run(args: &SweepArgs) -> Result<()> {
 /// All runs of a sweep, checked.
 fn trials(sweep: &Sweep) -> Result<Vec<Trial>> {
     let mut combinations: Vec<Vec<(&str, &Values)>> = vec![Vec::new()];
+    let fixed =
+        sweep.train.iter().filter(|(_, values)| values.words().is_empty()).map(|(flag, _)| ("train", flag));
+    let varied = sweep.grid.iter().filter(|(_, values)| values.is_empty()).map(|(flag, _)| ("grid", flag));
+    if let Some((table, flag)) = fixed.chain(varied).next() {
+        bail!("{table}.{flag}: [] is not allowed; expected at least one value");
+    }
+    if sweep.random.as_ref().is_some_and(|random| random.draws == 0) {
+        bail!("random.draws: 0 is not allowed; expected at least 1");
+    }
     for (flag, values) in &sweep.grid {
         let mut longer = Vec::with_capacity(combinations.len() * values.len());
         for shorter in &combinations {
@@ -213,10 +231,18 @@ fn trial(words: &[String], varied: BTreeMap<String, String>) -> Result<Trial> {
     }
     let settings = Settings::from_args(&args)?;
     let text = serde_json::to_string(&settings)?;
-    // FNV-1a in 128 bits: two runs of one sweep will not meet.
-    let (offset, prime) = (0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, 0x0100_0000_0000_0000_0000_013b);
-    let key = text.bytes().fold(offset, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(prime));
-    Ok(Trial { varied, settings, key: format!("{key:032x}") })
+    let hash = digest([text.as_bytes()]);
+    let (algorithm, scenario) = (settings.algorithm.name(), settings.world()?.name().to_owned());
+    let key = format!("{algorithm}-{scenario}-{}-{}", args.seed, &hash[..8]);
+    Ok(Trial { varied, settings, key })
+}
+
+#[expect(clippy::print_stdout, reason = "the command's result goes to standard output")]
+fn print(args: &SweepArgs, rows: &[BTreeMap<String, String>]) -> Result<()> {
+    if args.output.json {
+        println!("{}", serde_json::to_string_pretty(rows)?);
+    }
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the command's result goes to standard output")]
@@ -238,12 +264,11 @@ fn finish(trial: &Trial, out: &Path) -> Result<Completed> {
     let reporting = Reporting { log: &[], output: SILENT };
     if path.join(MANIFEST).exists() {
         let (folder, settings, state) = train::resume(&path.display().to_string())?;
-        return train::complete(&folder, &settings, state.as_ref(), reporting);
+        return train::complete(&folder, settings, state.as_ref(), reporting);
     }
     let folder = RunFolder::create(Some(&path), &trial.key, Replace::Refuse)?;
-    let mut settings = trial.settings.clone();
-    train::begin(&folder, &mut settings, SILENT)?;
-    train::complete(&folder, &settings, None, reporting)
+    folder.describe(trial.settings.seed, &trial.settings)?;
+    train::complete(&folder, trial.settings.clone(), None, reporting)
 }
 
 /// What came of a run that is finished: what distinguishes it, and its returns.

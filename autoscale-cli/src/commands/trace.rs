@@ -5,6 +5,7 @@ use crate::run_folder::write_whole;
 use crate::settings;
 use anyhow::{Context, Result, bail};
 use autoscale_core::units::RequestRate;
+use autoscale_core::validate::ConfigError;
 use autoscale_sim::trace::Trace;
 use autoscale_sim::trace::describe::{Description, Figure};
 use autoscale_sim::trace::fit::{Comparison, Fit};
@@ -81,7 +82,10 @@ fn fit(args: &FitArgs) -> Result<()> {
     let table = fitted.compare(&trace).with_context(place)?;
     let mut scaled = fitted.clone();
     if let Some(mean) = args.target_mean_rps {
-        scaled.load.mean_rps = RequestRate::new(mean).context("--target-mean-rps")?.per_second();
+        let above_zero = RequestRate::new(mean).ok().filter(|&rate| rate > RequestRate::ZERO);
+        let expected = "a rate above 0, in requests per second";
+        let mean = above_zero.ok_or_else(|| ConfigError::new("--target-mean-rps", mean, expected))?;
+        scaled.load.mean_rps = mean.per_second();
     }
     let source = args.file.file_name().unwrap_or_default().to_string_lossy();
     let about = format!("Load fitted to {source}, service of {}", base.name());

@@ -1,15 +1,18 @@
 //! `autoscale train`.
 
+mod estimate;
 mod watch;
 
 use crate::algorithm::AnyLearner;
 use crate::arena;
 use crate::args::{Log, OutputArgs, TrainArgs};
+use crate::interrupt;
 use crate::plot;
 use crate::report;
 use crate::run_folder::{COMPARISON, MODEL, Replace, RunFolder, STATE, SUMMARY, UPDATES};
 use crate::settings::{Base, Settings, warn_of_overlap};
 use anyhow::{Context, Result, bail};
+use autoscale_agents::actions::ActionSpace;
 use autoscale_agents::backend::Backend;
 use autoscale_agents::checkpoint::Checkpoint;
 use autoscale_agents::encoded::EncodedTask;
@@ -18,8 +21,9 @@ use autoscale_agents::learner::{Setup, Trainable};
 use autoscale_agents::trainer::{Progress, Stepping, train};
 use autoscale_core::seed::Branch;
 use autoscale_sim::engine::Simulator;
-use autoscale_sim::scenario::{Engine, Scenario};
+use autoscale_sim::scenario::Scenario;
 use clap::ValueEnum;
+use estimate::Estimate;
 use std::sync::Arc;
 use watch::{COMMIT, Watch};
 
@@ -29,24 +33,25 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let (folder, settings, state) = if let Some(name) = &args.resume {
         resume(&name.display().to_string())?
     } else {
-        let mut settings = Settings::from_args(args)?;
+        let settings = Settings::from_args(args)?;
         if args.dry_run {
             return dry_run(&settings);
         }
-        (start(args, &mut settings)?, settings, None)
+        (start(args, &settings)?, settings, None)
     };
+    let log = args.log.iter().filter_map(ValueEnum::to_possible_value);
+    let log: Vec<String> = log.map(|log| format!(" --log {}", log.get_name())).collect();
+    interrupt::catch(format!(
+        "stopped; go on with:\n  autoscale train --resume {}{}",
+        folder.path().display(),
+        log.concat()
+    ))?;
     warn_of_overlap(&settings.world()?, &settings.world()?, args.output);
     let reporting = Reporting { log: &args.log, output: args.output };
-    if complete(&folder, &settings, state.as_ref(), reporting)? == Completed::No && !args.output.quiet {
-        let log = reporting.log.iter().filter_map(ValueEnum::to_possible_value);
-        let log: Vec<String> = log.map(|log| format!(" --log {}", log.get_name())).collect();
-        eprintln!(
-            "stopped; all is saved. Go on with:\n  autoscale train --resume {}{}",
-            folder.path().display(),
-            log.concat()
-        );
+    match complete(&folder, settings, state.as_ref(), reporting)? {
+        Completed::Yes => Ok(()),
+        Completed::No => interrupt::leave(),
     }
-    Ok(())
 }
 
 /// What is said and written while a run trains.
@@ -63,23 +68,26 @@ pub(super) enum Completed {
     No,
 }
 
-/// Trains what is left of a run, compares, and writes all down.
+/// Does what is left of a run to do: finds the HPA that is its base, trains, compares, and writes all down.
 pub(super) fn complete(
     folder: &RunFolder,
-    settings: &Settings,
+    mut settings: Settings,
     state: Option<&Checkpoint>,
     reporting: Reporting<'_>,
 ) -> Result<Completed> {
     let (scenario, output) = (settings.world()?, reporting.output);
+    find_base(folder, &mut settings, &scenario, output)?;
+    let settings = &settings;
     let Some(model) = learn(folder, settings, &scenario, state, reporting)? else {
         return Ok(Completed::No);
     };
+    // It may have come with the last update, when all is saved, too.
+    if interrupt::raised() {
+        return Ok(Completed::No);
+    }
     plot::rewards(folder.path(), &report::returns(&folder.file(SUMMARY))?)?;
     if !output.quiet {
-        eprintln!(
-            "trained; of all candidates the policy after {} episodes did best on validation episodes",
-            model.manifest.episodes_done
-        );
+        eprintln!("{}", chosen(&model, settings));
     }
     let comparison = arena::run(&scenario, &model, settings, settings.seed, settings.eval_seeds, output)?;
     comparison.write(folder.path())?;
@@ -90,29 +98,62 @@ pub(super) fn complete(
     Ok(Completed::Yes)
 }
 
-/// Opens the folder of a new run, and finds the HPA that is its base or rival.
-fn start(args: &TrainArgs, settings: &mut Settings) -> Result<RunFolder> {
+/// Which candidate became the model, in words.
+fn chosen(model: &Checkpoint, settings: &Settings) -> String {
+    let model = &model.manifest;
+    if model.counters.steps > 0 {
+        let done = model.episodes_done;
+        return format!(
+            "trained; of all candidates the policy after {done} episodes did best on validation episodes"
+        );
+    }
+    let start = match (&settings.from, &settings.base, &settings.action_space) {
+        (Some(from), ..) => format!("the policy of {}", from.display()),
+        (None, base, ActionSpace::Residual { .. }) => format!("{} itself", base.words()),
+        (None, ..) => "the untrained policy".to_owned(),
+    };
+    match (settings.stop_at, model.validation_return) {
+        (Some(enough), Some(earned)) if earned >= enough => format!(
+            "not trained: the start has a return of {earned:.3} an hour on validation episodes, and --stop-at asks for \
+             {enough}; the model is the start, {start}"
+        ),
+        _ => {
+            format!("trained; nothing did better on validation episodes than the start: the model is {start}")
+        }
+    }
+}
+
+/// Opens the folder of a new run and writes down what it is made of, so that it can be resumed from now on.
+fn start(args: &TrainArgs, settings: &Settings) -> Result<RunFolder> {
     let replace = if args.force { Replace::Allow } else { Replace::Refuse };
     let label = format!("{}-{}", settings.algorithm.name(), settings.world()?.name());
     let folder = RunFolder::create(args.out.as_deref(), &label, replace)?;
-    begin(&folder, settings, args.output)?;
+    folder.describe(settings.seed, settings)?;
     folder.point_latest()?;
     Ok(folder)
 }
 
-/// Finds what a run is compared with, and writes down what it is made of.
-pub(super) fn begin(folder: &RunFolder, settings: &mut Settings, output: OutputArgs) -> Result<()> {
-    // A run that goes on with another's policy has its base, too.
-    if settings.base == Base::TunedHpa && settings.from.is_none() {
-        settings.tuned_hpa = Some(arena::tuned_hpa(&settings.world()?, settings.seed, output)?);
+/// Finds the tuned HPA that a run is based on, unless it has one: it was found before, or is that of the run whose policy
+/// this one begins with.
+fn find_base(
+    folder: &RunFolder,
+    settings: &mut Settings,
+    scenario: &Scenario,
+    output: OutputArgs,
+) -> Result<()> {
+    if settings.base == Base::TunedHpa && settings.tuned_hpa.is_none() {
+        settings.tuned_hpa = Some(arena::tuned_hpa(scenario, settings.seed, output)?);
+        let mut manifest = folder.manifest::<Settings>()?;
+        manifest.config = settings.clone();
+        folder.write_manifest(&manifest)?;
     }
-    folder.describe(settings.seed, &*settings)
+    Ok(())
 }
 
 /// Opens a run to go on with, and drops from its tables what its state does not hold.
 pub(super) fn resume(name: &str) -> Result<(RunFolder, Settings, Option<Checkpoint>)> {
     let folder = RunFolder::open(name)?;
-    let settings: Settings = folder.manifest()?.config;
+    let settings = Settings::of_run(&folder)?;
     let path = folder.file(STATE);
     let state = if path.exists() { Some(Checkpoint::load(&path)?) } else { None };
     if state.is_none() {
@@ -144,26 +185,7 @@ fn dry_run(settings: &Settings) -> Result<()> {
     if settings.base == Base::TunedHpa {
         println!("# tuned_hpa: the run will find its down-scale window and target on training episodes");
     }
-    // Measured on one core of a shared 2-core machine: 9 million requests a second, 70,000 steps of a flow, and 0.1 ms
-    // for a learner's step.
-    let steps = scenario.training_episode().as_secs_f64() / scenario.control_interval().as_secs_f64();
-    let per_hour = scenario.mean_load().per_second() * 3600.0 / 9e6;
-    let simulated = match scenario.config().engine {
-        Engine::Request => per_hour * scenario.training_episode().as_secs_f64() / 3600.0 / 2.0,
-        Engine::Fluid => steps * 1.5e-5,
-    };
-    let train = settings.episodes as f64 * (steps * 1e-4 + simulated);
-    let hours = scenario.evaluation_episode().as_secs_f64() / 3600.0;
-    let validate = (settings.episodes / settings.validate_every + 1) as f64
-        * settings.validation_seeds as f64
-        * per_hour
-        / 2.0
-        * scenario.training_episode().as_secs_f64()
-        / 3600.0;
-    // Four policies, and a search among 13 constants and 10 HPAs on 30 training episodes, as a flow.
-    let search = 23.0 * 30.0 * steps * 1.5e-5 / 2.0;
-    let compare = settings.eval_seeds as f64 * 4.0 * hours * per_hour / 2.0 + search;
-    println!("# about {:.0} s of training and {compare:.0} s of comparison on two cores", train + validate);
+    println!("# {}", Estimate::of(settings, &scenario));
     Ok(())
 }
 

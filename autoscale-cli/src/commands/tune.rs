@@ -1,6 +1,7 @@
 //! `autoscale tune`: the parameters of a rule, searched within a budget, and held against a plain grid.
 
 use crate::args::TuneArgs;
+use crate::interrupt;
 use crate::plot;
 use crate::progress;
 use crate::rule::{HpaRule, Rule, RuleKind, Space};
@@ -75,8 +76,8 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     })?;
     let root = Seed::root(args.seed);
     let replace = if args.force { Replace::Allow } else { Replace::Refuse };
-    let label = format!("tune-{}-{}", args.policy, scenario.name());
-    let folder = RunFolder::create(args.out.as_deref(), &label, replace)?;
+    RunFolder::check(args.out.as_deref(), replace)?;
+    interrupt::catch("stopped; nothing was kept, for a search cannot be gone on with".to_owned())?;
 
     // Only an HPA can be expected to do what a plain HPA does.
     let grid = if args.policy == RuleKind::Hpa { grid(&scenario) } else { Vec::new() };
@@ -115,8 +116,10 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
         .collect();
     let judged = judge(&scenario, finalists, root, args)?;
 
-    write(args, &folder, &scenario, halving, &judged)?;
     print(args, &judged)?;
+    let label = format!("tune-{}-{}", args.policy, scenario.name());
+    let folder = RunFolder::create(args.out.as_deref(), &label, replace)?;
+    write(args, &folder, &scenario, halving, &judged)?;
     let winner = winner(&judged).context("a search has candidates")?;
     let best_of_grid = judged.iter().find(|j| j.origin == Origin::Grid);
     if let Some(plain) = best_of_grid.filter(|plain| plain.cost < winner.cost * (1.0 - SLACK)) {
@@ -265,7 +268,7 @@ fn write(
         judged.iter().filter(|j| wanted(j)).map(|j| (j.pods, j.violations)).collect()
     };
     let chosen = winner(judged).map(|j| (j.pods, j.violations));
-    plot::front(
+    plot::tuning_front(
         &folder.file("front.png"),
         &format!("{} of {}: {} validation episodes", args.policy, scenario.name(), args.validation_seeds),
         &[

@@ -13,7 +13,7 @@ use autoscale_core::units::{Replicas, RequestRate, Timestamp};
 use std::time::Duration;
 
 /// Pods serve 10 requests/s each; `(offered, ready pods)` per interval of 15 s, and one pod more is paid for.
-pub(super) fn episode(intervals: &[(f64, f64)]) -> EpisodeRecord {
+pub(crate) fn episode(intervals: &[(f64, f64)]) -> EpisodeRecord {
     let interval = |(k, &(offered, ready)): (usize, &(f64, f64))| {
         let mut histogram = LogHistogram::new();
         histogram.record_secs(0.1 * (k + 1) as f64);
@@ -52,7 +52,7 @@ pub(super) fn episode(intervals: &[(f64, f64)]) -> EpisodeRecord {
 }
 
 /// An episode in which only requests matter.
-pub(super) fn episode_of_requests(requests: &[RequestCounts]) -> EpisodeRecord {
+pub(crate) fn episode_of_requests(requests: &[RequestCounts]) -> EpisodeRecord {
     let mut episode = episode(&vec![(16.0, 2.0); requests.len()]);
     for (interval, &requests) in episode.intervals.iter_mut().zip(requests) {
         interval.requests = requests;
@@ -61,12 +61,12 @@ pub(super) fn episode_of_requests(requests: &[RequestCounts]) -> EpisodeRecord {
 }
 
 /// So many requests that arrived and left in time, and so many late.
-pub(super) fn left(in_time: u64, late: u64) -> RequestCounts {
+pub(crate) fn left(in_time: u64, late: u64) -> RequestCounts {
     RequestCounts { arrived: in_time + late, in_time, late, ..RequestCounts::default() }
 }
 
 /// Changes of `spec.replicas`: `(second, from, to)`.
-pub(super) fn scale_events(changes: &[(i64, u32, u32)]) -> Vec<ScaleEvent> {
+pub(crate) fn scale_events(changes: &[(i64, u32, u32)]) -> Vec<ScaleEvent> {
     let event = |&(second, from, to): &(i64, u32, u32)| ScaleEvent {
         at: Timestamp::from_secs(second),
         from: Replicas::new(from),
@@ -77,6 +77,6 @@ pub(super) fn scale_events(changes: &[(i64, u32, u32)]) -> Vec<ScaleEvent> {
 }
 
 /// The metric of that name.
-pub(super) fn value(name: &str, episode: &EpisodeRecord) -> Option<f64> {
+pub(crate) fn value(name: &str, episode: &EpisodeRecord) -> Option<f64> {
     metrics().find(|m| m.name() == name).unwrap().measure(episode)
 }

@@ -9,8 +9,8 @@
 //! | [`Prometheus`](Format::Prometheus) | the JSON answer of `/api/v1/query_range` |
 //!
 //! Files compressed with gzip are read as they are. Every request counts, whatever its status. Broken lines
-//! of logs are counted and reported, because real logs hold some; a broken field of the other formats is an
-//! error, because there it means that something else is wrong.
+//! of logs are counted and reported, because real logs hold some, but a log most of whose lines are broken is none; a
+//! broken field of the other formats is an error, because there it means that something else is wrong.
 //!
 //! Requests are counted in steps that begin at whole multiples of the step since the Unix epoch, from the
 //! step of the earliest request to that of the latest; the first and the last may be covered in part.
@@ -179,12 +179,12 @@ pub struct Skipped {
 #[derive(Debug, Error)]
 pub enum ImportError {
     /// A file cannot be opened or read, or its compression is damaged.
-    #[error("{}: cannot be read: {source}", path.display())]
+    #[error("{}: cannot be read: {cause}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the operating system or the decoder said.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A place does not hold what it should.
     #[error("{}:{place}: {field}: {value} is not allowed; expected {expected}", path.display())]
@@ -422,7 +422,7 @@ struct Source {
 impl Source {
     /// Opens a file and returns its beginning beside it; the source still begins there.
     fn open(path: &Path) -> Result<(Self, Vec<u8>), ImportError> {
-        let unreadable = |source| ImportError::Unreadable { path: path.to_owned(), source };
+        let unreadable = |cause| ImportError::Unreadable { path: path.to_owned(), cause };
         if path.is_dir() {
             return Err(unreadable("it is a folder; expected files".into()));
         }
@@ -442,7 +442,7 @@ impl Source {
     }
 
     fn unreadable(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ImportError {
-        ImportError::Unreadable { path: self.path.clone(), source: error.into() }
+        ImportError::Unreadable { path: self.path.clone(), cause: error.into() }
     }
 
     fn malformed(

@@ -3,12 +3,13 @@
 use super::{Reporting, SimTask};
 use crate::arena;
 use crate::args::Log;
+use crate::interrupt::{self, Training};
 use crate::progress;
-use crate::report::{SummaryWriter, UpdateWriter};
+use crate::report::{LOSSES, SummaryWriter, UpdateWriter};
 use crate::run_folder::{MODEL, RunFolder, STATE, SUMMARY, UPDATES};
 use crate::settings::Settings;
 use crate::tensorboard::EventWriter;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use autoscale_agents::checkpoint::{Checkpoint, CheckpointInfo};
 use autoscale_agents::learner::Trainable;
 use autoscale_agents::trainer::{EpisodeSummary, Progress, Stop, TrainObserver};
@@ -17,8 +18,7 @@ use autoscale_core::record::EpisodeRecord;
 use autoscale_core::seed::Branch;
 use autoscale_sim::scenario::Scenario;
 use indicatif::ProgressBar;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(super) const COMMIT: &str = env!("AUTOSCALE_COMMIT");
@@ -51,7 +51,7 @@ pub(super) struct Watch<'a> {
     steps_before: u64,
     saved: Instant,
     /// Ctrl-C waits for this run.
-    _interrupts: Interrupts,
+    _training: Training,
     /// Ends training: an interruption whose state is saved, the target, or an error.
     stop: Option<Ending>,
     error: Option<anyhow::Error>,
@@ -90,14 +90,14 @@ impl<'a> Watch<'a> {
             summary: SummaryWriter::open(&folder.file(SUMMARY), scenario.weights())?,
             updates: reporting.log.contains(&Log::Csv).then(updates).transpose()?,
             events: reporting.log.contains(&Log::Tensorboard).then(events).transpose()?,
-            stats: UpdateStats::new(),
+            stats: state.map_or_else(UpdateStats::new, last_figures),
             done,
             judged: done,
             returns: Vec::new(),
             begun: Instant::now(),
             steps_before: state.map_or(0, |s| s.manifest.counters.steps),
             saved: Instant::now(),
-            _interrupts: Interrupts::caught()?,
+            _training: Training::begins(),
             // It may have been killed after it had found one.
             stop: good_enough.then_some(Ending::GoodEnough),
             error: None,
@@ -194,10 +194,13 @@ impl<'a> Watch<'a> {
         if judged {
             self.judge(self.candidate(learner))?;
         }
-        let interrupted = Interrupts::raised();
+        let interrupted = interrupt::raised();
         // After a candidate was judged always, so that a state never lacks one.
         if judged || interrupted || self.saved.elapsed() >= SAVE_EVERY {
-            let state = self.candidate(learner).with_training_state(learner, progress());
+            let mut state = self.candidate(learner).with_training_state(learner, progress());
+            for (name, value) in &self.stats {
+                state.arrays.put(figure(name), vec![*value]);
+            }
             state.save(&self.folder.file(STATE))?;
             self.saved = Instant::now();
         }
@@ -213,6 +216,17 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// Where a state keeps a figure of the last update, which stands in the rows of the episodes after it.
+fn figure(name: &str) -> String {
+    format!("training.figures.{name}")
+}
+
+/// Those that a state has; of another version of the program it may have none.
+fn last_figures(state: &Checkpoint) -> UpdateStats {
+    let of = |name: &'static str| Some((name, *state.arrays.get::<f64>(&figure(name)).ok()?.first()?));
+    LOSSES.into_iter().filter_map(of).collect()
+}
+
 /// The validation return of the best candidate of a run that goes on.
 fn best_so_far(folder: &RunFolder, state: Option<&Checkpoint>) -> Result<Option<f64>> {
     let path = folder.file(MODEL);
@@ -220,41 +234,6 @@ fn best_so_far(folder: &RunFolder, state: Option<&Checkpoint>) -> Result<Option<
         return Ok(None);
     }
     Ok(Checkpoint::load(&path)?.manifest.validation_return)
-}
-
-/// Ctrl-C while something trains: training stops as soon as its state can be saved, at the next update. Once more, or
-/// where nothing trains, Ctrl-C ends the program.
-struct Interrupts;
-
-static RAISED: AtomicBool = AtomicBool::new(false);
-/// How many runs are being trained, for a sweep trains several.
-static TRAINING: AtomicUsize = AtomicUsize::new(0);
-
-impl Interrupts {
-    fn caught() -> Result<Self> {
-        static HANDLER: OnceLock<Result<(), ctrlc::Error>> = OnceLock::new();
-        let interrupted = || {
-            if RAISED.swap(true, Ordering::Relaxed) || TRAINING.load(Ordering::Relaxed) == 0 {
-                std::process::exit(130);
-            }
-            eprintln!("stopping as soon as all can be saved; once more ends at once");
-        };
-        if let Err(error) = HANDLER.get_or_init(|| ctrlc::set_handler(interrupted)) {
-            bail!("Ctrl-C cannot be handled: {error}");
-        }
-        TRAINING.fetch_add(1, Ordering::Relaxed);
-        Ok(Self)
-    }
-
-    fn raised() -> bool {
-        RAISED.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Interrupts {
-    fn drop(&mut self) {
-        TRAINING.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// Seconds since 1970, as `TensorBoard` wants them.

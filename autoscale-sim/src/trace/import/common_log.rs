@@ -1,12 +1,17 @@
 //! Common and Combined Log Format (Apache HTTP Server, `mod_log_config`), which only differ behind the request.
 
-use super::{ImportError, Log, Source, Tally};
+use super::{ImportError, Log, Source, Tally, quoted};
 use chrono::DateTime;
 
-/// Counts the lines of a log.
+/// What a line looks like.
+const LINE: &str = "host ident user [day/Mon/year:h:m:s zone] \"request\" …";
+const BROKEN: &str = "not host ident user [day/Mon/year:h:m:s zone] \"request\" …";
+
+/// Counts the lines of a log, more of which have to be lines of a log than not.
 pub(super) fn read(source: &mut Source, tally: &mut Tally, log: &mut Log) -> Result<(), ImportError> {
     let mut line = Vec::new();
-    let mut number = 0;
+    let (mut number, mut good, mut broken) = (0, 0, 0);
+    let mut first_broken = None;
     // Neighbouring lines often bear the same time, whose parsing is most of the work.
     let mut known = (Vec::new(), 0);
     while source.line(&mut line)? {
@@ -22,15 +27,24 @@ pub(super) fn read(source: &mut Source, tally: &mut Tally, log: &mut Log) -> Res
                 if let Some(stamp) = stamp(text) {
                     known = (stamp.to_vec(), seconds);
                 }
+                good += 1;
                 tally.add(seconds, source, number);
             }
             None if text.is_empty() => log.skip("empty line", || source.place(number)),
-            None => log.skip("not host ident user [day/Mon/year:h:m:s zone] \"request\" …", || {
-                source.place(number)
-            }),
+            None => {
+                broken += 1;
+                first_broken.get_or_insert_with(|| (number, quoted(text)));
+                log.skip(BROKEN, || source.place(number));
+            }
         }
     }
-    Ok(())
+    match first_broken {
+        Some((line, text)) if broken > good => {
+            let value = format!("{text} (one of {broken} such lines among {})", broken + good);
+            Err(source.malformed(line, "line", value, LINE))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// When the request of a line was received, in seconds since the Unix epoch.

@@ -76,9 +76,15 @@ fn compressed_logs_in_parts_are_one_trace() {
 #[test]
 fn a_log_with_nothing_but_broken_lines_or_a_wrong_date_is_refused() {
     let folder = Folder::new();
-    let broken = folder.file("b.log", "x\ny\n\n");
+    let empty = folder.file("e.log", "\n\n");
+    let broken =
+        folder.file("b.log", format!("\nrubbish\n{}x\n", LOG.lines().next().unwrap().to_owned() + "\n"));
     let options = Options { format: Some(Format::CommonLog), ..Options::default() };
-    refusal(import(&[broken], &options), &["b.log", "common-log", "3 read", "empty line (1", "b.log:1"]);
+    refusal(import(&[empty], &options), &["e.log", "common-log", "2 read", "empty line (2", "e.log:1"]);
+    refusal(
+        import(&[broken], &options),
+        &["b.log:2: line: \"rubbish\"", "2 such lines among 3", "host ident user"],
+    );
     let text = LOG.replace("10/Oct/2000:13:55:01", "10/Oct/1900:13:55:01");
     refusal(guess(&[folder.file("old.log", text)]), &["1900-10-10", "old.log:5", "old.log:7", "date wrong"]);
 }

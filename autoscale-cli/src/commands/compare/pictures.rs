@@ -1,0 +1,270 @@
+//! The pictures of a report.
+
+use super::decisions::Decisions;
+use super::plan::Plan;
+use crate::args::OutputArgs;
+use crate::plot::{self, Distributions, HeatMap, Look, PolicyEpisode, Spot};
+use crate::policy_spec::PolicySpec;
+use crate::progress;
+use crate::report;
+use crate::run_folder::{RunFolder, SUMMARY};
+use crate::settings::Settings;
+use anyhow::{Context, Result};
+use autoscale_core::record::EpisodeRecord;
+use autoscale_core::rollout::StepSink;
+use autoscale_core::seed::Seed;
+use autoscale_eval::analysis::Analysis;
+use autoscale_eval::estimate::bootstrap_mean;
+use autoscale_eval::figure::figure;
+use autoscale_eval::report::Picture;
+use autoscale_eval::study::{Place, Role, Study, run_guarded};
+use autoscale_sim::world::World;
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Percentiles that are drawn: close together where the tail is.
+const SHARES: [f64; 33] = [
+    0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.84, 0.87,
+    0.9, 0.92, 0.935, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.994, 0.997, 0.999, 0.9997, 0.9999,
+];
+
+/// Episodes of each scenario whose decisions are counted, at most.
+const WATCHED: usize = 2;
+
+/// Draws everything into the folder.
+pub(super) fn draw(
+    plan: &Plan,
+    study: &Study,
+    analysis: &Analysis,
+    folder: &Path,
+    output: OutputArgs,
+) -> Result<Vec<Picture>> {
+    let roles: Vec<Role> = study.policies().iter().map(|policy| policy.role).collect();
+    let looks = plot::looks(&roles);
+    let mut drawn = vec![
+        front(study, &looks, folder)?,
+        latency(study, &looks, folder)?,
+        profile(study, analysis, &looks, folder)?,
+    ];
+    drawn.extend(timelines(plan, study, folder, output)?);
+    drawn.push(decisions(plan, study, folder, output)?);
+    drawn.extend(learning(plan, folder)?);
+    Ok(drawn)
+}
+
+fn front(study: &Study, looks: &[Look], folder: &Path) -> Result<Picture> {
+    let spot = |scenario: usize, policy: usize| {
+        let mean = |name: &str| {
+            let (k, _) = figure(name)?;
+            let value = |episode| study.value(Place { scenario, policy, episode }, k);
+            let values: Vec<f64> = (0..study.episodes()).filter_map(value).collect();
+            bootstrap_mean(&values, Seed::root(0).child(name))
+        };
+        Some(Spot {
+            label: &study.policies()[policy].name,
+            look: looks[policy],
+            pods: mean("pod_hours")?,
+            violations: mean("slo_violations")?,
+        })
+    };
+    let spots = |s: usize| (0..looks.len()).filter_map(|p| spot(s, p)).collect();
+    let named = study.scenarios().iter().enumerate();
+    let scenarios: Vec<_> = named.map(|(s, scenario)| (scenario.name.as_str(), spots(s))).collect();
+    let file = "front.png";
+    let title = "What is paid for against what is missed";
+    plot::front(&folder.join(file), title, &scenarios)?;
+    let caption = "Mean pod-hours per hour and share of requests that missed the objective, with 95 % intervals; nearer to \
+                   the lower left is better. The grey steps join what no other policy is below in both. Shares below \
+                   0.01 % are drawn there.";
+    picture(folder, file, title, None, caption)
+}
+
+fn latency(study: &Study, looks: &[Look], folder: &Path) -> Result<Picture> {
+    let policies = |s: usize| {
+        let named = study.policies().iter().zip(looks).enumerate();
+        named
+            .map(|(p, (policy, &look))| {
+                let times = study.latency(s, p);
+                let point = |&share: &f64| Some((share, times.quantile(share)?.as_secs_f64() * 1e3));
+                (policy.name.as_str(), look, SHARES.iter().filter_map(point).collect())
+            })
+            .collect()
+    };
+    let named = study.scenarios().iter().enumerate();
+    let scenarios: Vec<_> = named
+        .map(|(s, scenario)| Distributions {
+            scenario: &scenario.name,
+            slo: scenario.slo,
+            policies: policies(s),
+        })
+        .collect();
+    let file = "latency.png";
+    let title = "Response times of answered requests, all episodes together";
+    plot::ecdf(&folder.join(file), title, &scenarios)?;
+    let caption = "The empirical distribution, percentiles below and response times at the side; lower is better. Requests \
+                   that were refused, lost or given up have no response time and are missing here.";
+    picture(folder, file, title, None, caption)
+}
+
+/// The empirical distribution of relative costs over all scenarios.
+fn profile(study: &Study, analysis: &Analysis, looks: &[Look], folder: &Path) -> Result<Picture> {
+    let curve = |p: usize| {
+        let points = analysis.overall[p].profile.iter();
+        points.map(|point| (point.threshold, 1.0 - point.share.point)).collect()
+    };
+    let named = study.policies().iter().zip(looks).enumerate();
+    let curves: Vec<_> = named.map(|(p, (policy, &look))| (policy.name.as_str(), look, curve(p))).collect();
+    let file = "profile.png";
+    let title = "How often each policy is how dear";
+    plot::profiles(&folder.join(file), title, &curves)?;
+    let caption = "Performance profile: the share of episodes that cost at most so many times the baseline's mean in the same \
+                   scenario, every scenario weighing the same. A line above another throughout is the better policy.";
+    picture(folder, file, title, None, caption)
+}
+
+/// Of each scenario, the episode on which the baseline and the cheapest other policy differ most.
+fn timelines(plan: &Plan, study: &Study, folder: &Path, output: OutputArgs) -> Result<Vec<Picture>> {
+    let mut drawn = Vec::new();
+    let bar = progress::bar((plan.worlds.len() * plan.policies.len()) as u64, "pictures", output);
+    for (s, scenario) in study.scenarios().iter().enumerate() {
+        let Some((episode, rival)) = telling(study, s) else { continue };
+        let shown: Vec<(usize, Option<EpisodeRecord>)> = (0..plan.policies.len())
+            .into_par_iter()
+            .map(|policy| {
+                let record = run(plan, Place { scenario: s, policy, episode }, &mut ());
+                bar.inc(1);
+                (policy, record)
+            })
+            .collect();
+        let episodes: Vec<PolicyEpisode<'_>> = shown
+            .iter()
+            .filter_map(|(p, record)| {
+                Some(PolicyEpisode { label: &study.policies()[*p].name, record: record.as_ref()? })
+            })
+            .collect();
+        let file = format!("timeline-{}.png", scenario.name);
+        let title = format!("{}, episode {episode}", scenario.name);
+        plot::timelines(&folder.join(&file), &title, &episodes)?;
+        let [baseline, rival] = [study.baseline(), rival].map(|p| &study.policies()[p].name);
+        let caption = format!(
+            "Episode {episode}, on which the costs of {baseline} and of {rival}, the cheapest other policy, lie farthest \
+             apart. Desired and ready replicas; 95th percentile of the response time in each control interval."
+        );
+        let title = format!("The most telling episode of {}", scenario.name);
+        drawn.push(picture(folder, &file, &title, Some(s), &caption)?);
+    }
+    bar.finish_and_clear();
+    Ok(drawn)
+}
+
+/// The episode, and the policy that the baseline is set against to find it.
+fn telling(study: &Study, scenario: usize) -> Option<(usize, usize)> {
+    let (cost, _) = figure("cost")?;
+    let mean = |policy: usize| {
+        let pairs = study.pairs(scenario, (study.baseline(), policy), cost);
+        (!pairs.is_empty()).then(|| pairs.iter().map(|pair| pair.1).sum::<f64>() / pairs.len() as f64)
+    };
+    let contends = |p: &usize| study.policies()[*p].role == Role::Contender;
+    let priced = (0..study.policies().len()).filter(contends).filter_map(|p| Some((p, mean(p)?)));
+    // Alone, the baseline is shown where it was dearest.
+    let cheapest = priced.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(policy, _)| policy);
+    let difference = |episode: usize| {
+        let value = |policy| study.value(Place { scenario, policy, episode }, cost);
+        let own = value(study.baseline())?;
+        cheapest.map_or(Some(own), |rival| Some((value(rival)? - own).abs()))
+    };
+    let episodes = (0..study.episodes()).filter_map(|k| Some((k, difference(k)?)));
+    let (episode, _) = episodes.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))?;
+    Some((episode, cheapest.unwrap_or(study.baseline())))
+}
+
+/// An episode once more, for what the journal does not keep; `None` where it fails.
+fn run(plan: &Plan, place: Place, sink: &mut impl StepSink) -> Option<EpisodeRecord> {
+    let (world, seed) = (&plan.worlds[place.scenario], plan.seeds[place.episode]);
+    let make = plan.cell(place).make.as_ref().ok()?;
+    let simulated = World::new(Arc::clone(&world.scenario), world.length);
+    run_guarded(simulated, make(seed), seed, sink, EpisodeRecord::clone).ok()
+}
+
+fn decisions(plan: &Plan, study: &Study, folder: &Path, output: OutputArgs) -> Result<Picture> {
+    let watched = WATCHED.min(study.episodes());
+    let jobs: Vec<Place> = study
+        .places()
+        .filter(|place| place.episode < watched && study.policies()[place.policy].role != Role::Clairvoyant)
+        .collect();
+    let bar = progress::bar(jobs.len() as u64, "decisions", output);
+    let seen: Vec<(usize, Decisions)> = jobs
+        .par_iter()
+        .map(|&place| {
+            let mut decisions = Decisions::default();
+            run(plan, place, &mut decisions);
+            bar.inc(1);
+            (place.policy, decisions)
+        })
+        .collect();
+    bar.finish_and_clear();
+    let of = |policy: usize| {
+        let own = seen.iter().filter(|(p, _)| *p == policy);
+        own.fold(Decisions::default(), |all, (_, decisions)| all.merge(decisions))
+    };
+    let maps: Vec<HeatMap<'_>> = plan
+        .policies
+        .iter()
+        .enumerate()
+        .map(|(p, policy)| HeatMap { label: &policy.name, cells: of(p).heat() })
+        .collect();
+    let file = "decisions.png";
+    let title = "What each policy asks for";
+    plot::heat_maps(&folder.join(file), title, &maps)?;
+    let caption = format!(
+        "Wanted over current replicas, the geometric mean of all decisions in a cell, over the first {watched} episodes of \
+         every scenario. Measured CPU use of the pods below, change of the measured load over two minutes at the side; \
+         what is beyond counts in the last cell."
+    );
+    picture(folder, file, title, None, &caption)
+}
+
+/// How the models among the policies learnt, if there are any.
+fn learning(plan: &Plan, folder: &Path) -> Result<Option<Picture>> {
+    let mut groups: BTreeMap<String, Vec<Vec<f64>>> = BTreeMap::new();
+    for policy in &plan.policies {
+        for world in &plan.worlds {
+            let PolicySpec::Model(run) = policy.spec.in_scenario(world.scenario.name()) else { continue };
+            let run = RunFolder::open(&run)?;
+            let settings: Settings = run.manifest()?.config;
+            let trained = settings.world()?.name().to_owned();
+            let returns = report::returns(&run.file(SUMMARY))?;
+            let runs = groups.entry(format!("{} on {trained}", settings.algorithm.name())).or_default();
+            // One run may compete in several scenarios.
+            if !runs.contains(&returns) {
+                runs.push(returns);
+            }
+        }
+    }
+    if groups.is_empty() {
+        return Ok(None);
+    }
+    let groups: Vec<_> = groups.into_iter().collect();
+    let file = "learning.png";
+    let title = "How the models learnt";
+    plot::curves(&folder.join(file), title, &groups)?;
+    let caption = "Return of training episodes, the mean of the last 20; of several runs of an algorithm their mean, and \
+                   dashed the lowest and the highest of them.";
+    picture(folder, file, title, None, caption).map(Some)
+}
+
+/// A file that was drawn, as a report shows it.
+fn picture(
+    folder: &Path,
+    file: &str,
+    title: &str,
+    scenario: Option<usize>,
+    caption: &str,
+) -> Result<Picture> {
+    let png = fs::read(folder.join(file)).with_context(|| format!("{file}: cannot be read"))?;
+    let [file, title, caption] = [file, title, caption].map(str::to_owned);
+    Ok(Picture { file, title, caption, scenario, png })
+}

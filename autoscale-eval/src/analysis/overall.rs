@@ -1,0 +1,192 @@
+//! Each policy over all scenarios, by what it costs relative to the baseline.
+
+use super::cell::{value, values};
+use super::places::{Pair, Place, place};
+use super::verdict::Verdict;
+use super::{PRIMARY, ScenarioAnalysis, position};
+use crate::estimate::Estimate;
+use crate::statistics::aggregate::{mean_of_means, pooled_interquartile_mean};
+use crate::statistics::{ProfilePoint, performance_profile, probability_of_improvement, stratified_interval};
+use crate::study::{self, Role, Study};
+use autoscale_core::seed::Seed;
+use rayon::prelude::*;
+use serde::Serialize;
+
+/// Distance of the profile's thresholds.
+const STEP: f64 = 0.05;
+
+/// Relative costs beyond this are not told apart in the profile.
+const BEYOND: f64 = 3.0;
+
+/// A policy over all scenarios. All but the tally is taken over the scenarios in which it has a value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PolicyOverall {
+    /// Its name.
+    pub policy: String,
+    /// Whether it competes.
+    pub role: Role,
+    /// In how many scenarios it has a relative cost.
+    pub scenarios: usize,
+    /// Its place; `None` for the clairvoyant, and for a policy without a cost in some scenario.
+    pub place: Option<Place>,
+    /// Interquartile mean of the relative cost: of each episode's cost over the baseline's mean cost in the scenario.
+    pub relative_cost: Option<Estimate>,
+    /// The probability that an episode of it costs less than one of the baseline in the same scenario; `None` for the
+    /// baseline.
+    pub improvement: Option<Estimate>,
+    /// Mean over scenarios of the mean regret, price/h.
+    pub regret: Option<Estimate>,
+    /// Mean over scenarios of the mean share of requests that missed the objective, %.
+    pub violations: Option<Estimate>,
+    /// Its verdicts on cost; `None` for the baseline and for the clairvoyant.
+    pub tally: Option<Tally>,
+    /// The share of episodes whose relative cost is below each threshold, every scenario weighing the same.
+    pub profile: Vec<ProfilePoint>,
+}
+
+/// In how many scenarios a policy got which verdict on its cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Better than the baseline.
+    pub won: usize,
+    /// Worse.
+    pub lost: usize,
+    /// Neither was shown.
+    pub within_noise: usize,
+    /// The same in every episode.
+    pub identical: usize,
+    /// Nothing could be compared.
+    pub empty: usize,
+}
+
+/// Costs as multiples of the baseline's mean in the same scenario.
+pub(super) struct Relative<'a> {
+    study: &'a Study,
+    primary: usize,
+    /// The scenarios in which the baseline has a cost above zero, with that.
+    baseline: Vec<(usize, f64)>,
+}
+
+impl<'a> Relative<'a> {
+    pub(super) fn of(study: &'a Study) -> Self {
+        let (primary, _) = position(PRIMARY);
+        let mean = |s: usize| {
+            let costs = values(study, s, study.baseline(), primary);
+            let mean = costs.iter().sum::<f64>() / costs.len() as f64;
+            (mean > 0.0).then_some((s, mean))
+        };
+        let baseline = (0..study.scenarios().len()).filter_map(mean).collect();
+        Self { study, primary, baseline }
+    }
+
+    /// Of a policy, by scenario; without those in which it has no cost.
+    fn strata(&self, policy: usize) -> Vec<(usize, Vec<f64>)> {
+        let costs = |&(s, base): &(usize, f64)| {
+            let costs = values(self.study, s, policy, self.primary);
+            (!costs.is_empty()).then(|| (s, costs.iter().map(|cost| cost / base).collect()))
+        };
+        self.baseline.iter().filter_map(costs).collect()
+    }
+
+    /// Whether a policy can be ranked.
+    pub(super) fn ranks(&self, policy: usize) -> bool {
+        self.study.policies()[policy].role != Role::Clairvoyant
+            && !self.baseline.is_empty()
+            && self.strata(policy).len() == self.baseline.len()
+    }
+
+    /// What `first` costs more than `second`, in per cent of the baseline's mean cost, as the mean over scenarios: one value
+    /// for each number that an episode can have, if both have a cost in all scenarios. Episodes of equal number
+    /// share their draws in all scenarios, so that they count as one.
+    pub(super) fn differences(&self, first: usize, second: usize) -> Vec<f64> {
+        let one = |episode: usize, (scenario, base): (usize, f64)| {
+            let cost = |policy| value(self.study, study::Place { scenario, policy, episode }, self.primary);
+            Some(100.0 * (cost(first)? - cost(second)?) / base)
+        };
+        let mean = |episode: usize| {
+            let all: Option<Vec<f64>> = self.baseline.iter().map(|&stratum| one(episode, stratum)).collect();
+            all.map(|all| all.iter().sum::<f64>() / all.len() as f64)
+        };
+        (0..self.study.episodes()).filter_map(mean).collect()
+    }
+}
+
+pub(super) fn overall(
+    study: &Study,
+    relative: &Relative<'_>,
+    pairs: &[Pair],
+    scenarios: &[ScenarioAnalysis],
+) -> Vec<PolicyOverall> {
+    let strata: Vec<Vec<(usize, Vec<f64>)>> =
+        (0..study.policies().len()).map(|p| relative.strata(p)).collect();
+    let thresholds = thresholds(strata.iter().flatten().flat_map(|(_, costs)| costs.iter().copied()));
+    // The same resamples for all policies.
+    let seed = Seed::root(0).child("overall");
+    let one = |p: usize| {
+        let (policy, own) = (&study.policies()[p], &strata[p]);
+        let costs: Vec<Vec<f64>> = own.iter().map(|(_, costs)| costs.clone()).collect();
+        let same = |(s, _): &(usize, Vec<f64>)| own.iter().any(|(t, _)| s == t);
+        let baseline = strata[study.baseline()].iter().filter(|stratum| same(stratum));
+        let baseline: Vec<Vec<f64>> = baseline.map(|(_, costs)| costs.clone()).collect();
+        let improvement = || {
+            probability_of_improvement(&negated(&costs), &negated(&baseline), seed.child("improvement")).ok()
+        };
+        let mean = |name: &str| {
+            let (k, _) = position(name);
+            let all = (0..study.scenarios().len()).map(|s| values(study, s, p, k));
+            let all: Vec<Vec<f64>> = all.filter(|values| !values.is_empty()).collect();
+            stratified_interval(&all, seed.child(name), mean_of_means).ok()
+        };
+        PolicyOverall {
+            policy: policy.name.clone(),
+            role: policy.role,
+            scenarios: own.len(),
+            place: relative.ranks(p).then(|| place(&policy.name, pairs)),
+            relative_cost: stratified_interval(&costs, seed.child(PRIMARY), pooled_interquartile_mean).ok(),
+            improvement: (p != study.baseline()).then(improvement).flatten(),
+            regret: mean("regret"),
+            violations: mean("slo_violations"),
+            tally: (policy.role == Role::Contender).then(|| tally(scenarios, p)),
+            profile: profile(&costs, &thresholds, seed.child("profile")),
+        }
+    };
+    (0..study.policies().len()).into_par_iter().map(one).collect()
+}
+
+fn negated(scores: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    scores.iter().map(|runs| runs.iter().map(|score| -score).collect()).collect()
+}
+
+fn tally(scenarios: &[ScenarioAnalysis], policy: usize) -> Tally {
+    let mut tally = Tally::default();
+    for scenario in scenarios {
+        let count = match scenario.policies[policy].primary().test().map(|test| test.verdict) {
+            Some(Verdict::Better) => &mut tally.won,
+            Some(Verdict::Worse) => &mut tally.lost,
+            Some(Verdict::WithinNoise) => &mut tally.within_noise,
+            Some(Verdict::Identical) => &mut tally.identical,
+            None => &mut tally.empty,
+        };
+        *count += 1;
+    }
+    tally
+}
+
+/// Multiples of [`STEP`] from below all costs to above them, as far as [`BEYOND`].
+fn thresholds(costs: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
+    let lowest = costs.clone().fold(f64::INFINITY, f64::min).clamp(0.0, BEYOND);
+    let highest = costs.fold(0.0, f64::max).min(BEYOND);
+    let (first, last) = ((lowest / STEP).floor() as u32, (highest / STEP).ceil() as u32);
+    (first..=last).map(|k| f64::from(k) * STEP).collect()
+}
+
+/// The share below each threshold is that of negated costs above the negated one.
+fn profile(costs: &[Vec<f64>], thresholds: &[f64], seed: Seed) -> Vec<ProfilePoint> {
+    let falling: Vec<f64> = thresholds.iter().rev().map(|threshold| -threshold).collect();
+    let mut points = performance_profile(&negated(costs), &falling, seed).unwrap_or_default();
+    points.reverse();
+    for (point, &threshold) in points.iter_mut().zip(thresholds) {
+        point.threshold = threshold;
+    }
+    points
+}
