@@ -124,3 +124,23 @@ fn what_cannot_be_run_is_named_and_the_rest_is_kept() {
     let report = fs::read_to_string(folder.path().join("out/report.md")).unwrap();
     assert!(report.contains("calm.yaml"), "the report names what failed");
 }
+
+#[test]
+fn other_requests_in_a_trace_are_another_comparison() {
+    let folder = worlds();
+    let path = |name: &str| folder.path().join(name);
+    let traced = fs::read_to_string(path("calm.toml")).unwrap();
+    let load = traced.lines().find(|line| line.starts_with("load")).unwrap();
+    fs::write(path("calm.toml"), traced.replace(load, "trace = { path = \"t.csv\" }")).unwrap();
+    let run = |rps: u32| {
+        let rows: Vec<String> = (0..60).map(|k| format!("{},{rps}", 60 * k)).collect();
+        fs::write(path("t.csv"), format!("time_s,rps\n{}\n", rows.join("\n"))).unwrap();
+        compare(folder.path(), &["--policies", "hpa", "--out", "out"]).assert().success();
+        fs::read_to_string(path("out/episodes.jsonl")).unwrap().lines().count()
+    };
+    assert_eq!(
+        (run(20), run(20), run(30)),
+        (12, 12, 18),
+        "three episodes of the trace and their optima are new"
+    );
+}

@@ -28,7 +28,7 @@ pub use cell::{Cell, Difference};
 pub use notes::Failure;
 pub use overall::{PolicyOverall, Tally};
 pub use places::{Pair, Place};
-pub use verdict::{LEVEL, Test, Verdict};
+pub use verdict::{LEVEL, Test};
 
 use crate::figure::{Figure, figure, figures};
 use crate::study::{Study, StudyPolicy, StudyScenario};

@@ -4,34 +4,9 @@ use crate::estimate::{Estimate, bootstrap_mean};
 use crate::metric::{Direction, Family, metrics};
 use crate::scores::Scores;
 use crate::suite::PolicyEpisodes;
+use crate::verdict::Verdict;
 use autoscale_core::seed::Seed;
 use serde::Serialize;
-use std::fmt;
-
-/// What a difference means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// The interval of the difference lies on the better side of zero.
-    Better,
-    /// It lies on the worse side.
-    Worse,
-    /// It contains zero.
-    WithinNoise,
-    /// Both have the same value on every seed.
-    Identical,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Better => "better",
-            Self::Worse => "worse",
-            Self::WithinNoise => "within noise",
-            Self::Identical => "identical",
-        })
-    }
-}
 
 /// One metric of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -50,7 +25,7 @@ pub struct Row {
     pub candidate: Estimate,
     /// Mean of candidate − baseline, seed by seed.
     pub difference: Estimate,
-    /// What the difference means.
+    /// What the difference means, by whether its interval contains zero.
     pub verdict: Verdict,
 }
 

@@ -17,6 +17,7 @@ pub mod statistics;
 pub mod study;
 pub mod suite;
 pub mod tune;
+pub mod verdict;
 
 #[cfg(test)]
 mod toy;

@@ -31,7 +31,8 @@ impl Look {
     }
 }
 
-/// The looks of all policies: the baseline's is black, the clairvoyant's a grey star, and of the others no two are alike.
+/// The looks of all policies: the baseline's is black, the clairvoyant's a grey star, and of up to twelve
+/// others no two are alike.
 pub(crate) fn looks(roles: &[Role]) -> Vec<Look> {
     let mut contenders = 0;
     let look = |role: &Role| match role {
@@ -84,6 +85,10 @@ fn front_panel<'a>(name: &str, spots: &[Spot<'a>]) -> Panel<'a> {
     let (fewest, most) = extent(spots.iter().map(|spot| spot.pods.point));
     let (best, worst) = extent(spots.iter().map(|spot| share(spot.violations.point)));
     let room = 0.06 * (most - fewest).max(0.1);
+    // Intervals are shown whole unless they would squeeze the points together.
+    let reach = 0.4 * (most - fewest);
+    let (low, high) = extent(spots.iter().flat_map(|spot| [spot.pods.low, spot.pods.high]));
+    let (fewest, most) = (low.max(fewest - reach), high.min(most + reach));
     let mut panel = Panel::new(
         name,
         Axis::between("pod-hours per hour", (fewest - room, most + room)),
@@ -160,7 +165,7 @@ fn ecdf_panel<'a>(of: &Distributions<'a>) -> Panel<'a> {
     Panel::new(of.scenario, Axis::percentiles("percentile of answered requests"), y, series)
 }
 
-/// The share of episodes whose relative cost is at most each threshold, a line a policy.
+/// The share of episodes whose relative cost is below each threshold, a line a policy.
 pub(crate) fn profiles(path: &Path, title: &str, curves: &[Curve<'_>]) -> Result<()> {
     let series = curves.iter().map(|(label, look, points)| Series {
         label,
@@ -172,7 +177,7 @@ pub(crate) fn profiles(path: &Path, title: &str, curves: &[Curve<'_>]) -> Result
     let panel = Panel::new(
         "",
         Axis::between("cost of an episode, as a multiple of the baseline's mean in its scenario", x),
-        Axis::between("share of episodes that cost at most that [%]", (0.0, 100.0)),
+        Axis::between("share of episodes that cost less [%]", (0.0, 100.0)),
         series.collect(),
     );
     let layout = Layout { wide: 0, columns: 1, height: 800, legend: Legend::Shared };

@@ -2,12 +2,12 @@
 
 use super::cell::{value, values};
 use super::places::{Pair, Place, place};
-use super::verdict::Verdict;
 use super::{PRIMARY, ScenarioAnalysis, position};
 use crate::estimate::Estimate;
 use crate::statistics::aggregate::{mean_of_means, pooled_interquartile_mean};
 use crate::statistics::{ProfilePoint, performance_profile, probability_of_improvement, stratified_interval};
 use crate::study::{self, Role, Study};
+use crate::verdict::Verdict;
 use autoscale_core::seed::Seed;
 use rayon::prelude::*;
 use serde::Serialize;

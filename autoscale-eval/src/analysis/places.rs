@@ -1,11 +1,12 @@
 //! Every two policies over all scenarios, and the places that follow.
 
 use super::overall::Relative;
-use super::verdict::{Differ, Test, Verdict, judge};
+use super::verdict::{Differ, Test, judge};
 use crate::estimate::{Estimate, bootstrap_mean};
 use crate::metric::Direction;
 use crate::statistics::sign_flip_test;
 use crate::study::Study;
+use crate::verdict::Verdict;
 use autoscale_core::seed::Seed;
 use serde::Serialize;
 use std::fmt;

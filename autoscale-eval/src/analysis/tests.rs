@@ -1,6 +1,7 @@
 use super::sample::{noise, of_seed, study};
 use super::*;
 use crate::study::{Place as At, Role};
+use crate::verdict::Verdict;
 
 const HPA: (&str, Role) = ("hpa", Role::Baseline);
 const X: (&str, Role) = ("x", Role::Contender);

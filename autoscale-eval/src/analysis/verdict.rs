@@ -2,37 +2,11 @@
 
 use crate::metric::Direction;
 use crate::statistics::{SignFlipTest, holm};
+use crate::verdict::Verdict;
 use serde::Serialize;
-use std::fmt;
 
 /// A Holm-adjusted p-value below this makes a difference more than noise.
 pub const LEVEL: f64 = 0.05;
-
-/// What a tested difference means. Unlike [`compare::Verdict`](crate::compare::Verdict), which asks one interval, it
-/// holds among all that was tested beside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// Beyond noise, and the mean is on the better side.
-    Better,
-    /// Beyond noise, and the mean is on the worse side.
-    Worse,
-    /// No difference was shown. Whether there is none was not asked.
-    WithinNoise,
-    /// Not one pair differs.
-    Identical,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Better => "better",
-            Self::Worse => "worse",
-            Self::WithinNoise => "within noise",
-            Self::Identical => "identical",
-        })
-    }
-}
 
 /// A test of a mean difference, and what came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -41,7 +15,7 @@ pub struct Test {
     pub p: f64,
     /// The same among all of its family.
     pub p_holm: f64,
-    /// What it means.
+    /// What it means among all that was tested beside it.
     pub verdict: Verdict,
 }
 

@@ -1,8 +1,9 @@
 //! Verdicts in words. What is within noise of the baseline is never called better.
 
-use super::{LEVEL, PRIMARY, Pair, PolicyAnalysis, PolicyOverall, ScenarioAnalysis, Verdict};
+use super::{LEVEL, PRIMARY, Pair, PolicyAnalysis, PolicyOverall, ScenarioAnalysis};
 use crate::estimate::Estimate;
 use crate::study::{Role, Study, StudyPolicy};
+use crate::verdict::Verdict;
 
 /// What trades off against cost, though the cost holds its price already.
 const VIOLATIONS: &str = "slo_violations";

@@ -2,8 +2,9 @@
 
 use super::table::{Shown, Table, mark};
 use super::{Document, Picture, content};
-use crate::analysis::{ScenarioAnalysis, Verdict};
+use crate::analysis::ScenarioAnalysis;
 use crate::figure::figures;
+use crate::verdict::Verdict;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};

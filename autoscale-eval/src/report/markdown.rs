@@ -2,7 +2,8 @@
 
 use super::table::{Shown, Table, mark};
 use super::{Document, Picture, content};
-use crate::analysis::{ScenarioAnalysis, Verdict};
+use crate::analysis::ScenarioAnalysis;
+use crate::verdict::Verdict;
 use std::fmt::Write;
 
 /// The whole report. All figures that its tables leave out are in [`differences`](super::differences).

@@ -131,8 +131,8 @@ pub fn write_csv(policies: &[PolicyEpisodes<Scores>], writer: impl std::io::Writ
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::Verdict;
     use crate::metric::Direction;
+    use crate::verdict::Verdict;
 
     #[test]
     fn columns_stand_under_their_heads_whatever_the_names() {

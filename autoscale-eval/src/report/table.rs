@@ -1,6 +1,6 @@
 //! A table before anybody decided how it is written.
 
-use crate::analysis::Verdict;
+use crate::verdict::Verdict;
 
 pub(super) struct Table {
     pub(super) caption: String,

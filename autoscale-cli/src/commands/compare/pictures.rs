@@ -31,6 +31,10 @@ const SHARES: [f64; 33] = [
     0.9, 0.92, 0.935, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.994, 0.997, 0.999, 0.9997, 0.9999,
 ];
 
+/// How names of the pictures of single episodes begin.
+const TIMELINE: &str = "timeline-";
+const LEARNING: &str = "learning.png";
+
 /// Episodes of each scenario whose decisions are counted, at most.
 const WATCHED: usize = 2;
 
@@ -42,6 +46,7 @@ pub(super) fn draw(
     folder: &Path,
     output: OutputArgs,
 ) -> Result<Vec<Picture>> {
+    remove_old(folder)?;
     let roles: Vec<Role> = study.policies().iter().map(|policy| policy.role).collect();
     let looks = plot::looks(&roles);
     let mut drawn = vec![
@@ -53,6 +58,18 @@ pub(super) fn draw(
     drawn.push(decisions(plan, study, folder, output)?);
     drawn.extend(learning(plan, folder)?);
     Ok(drawn)
+}
+
+/// Removes pictures of an earlier comparison in the same folder, which had other scenarios or models.
+fn remove_old(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name == LEARNING || (name.starts_with(TIMELINE) && name.ends_with(".png")) {
+            fs::remove_file(&path).with_context(|| format!("{}: cannot be replaced", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn front(study: &Study, looks: &[Look], folder: &Path) -> Result<Picture> {
@@ -113,14 +130,14 @@ fn latency(study: &Study, looks: &[Look], folder: &Path) -> Result<Picture> {
 fn profile(study: &Study, analysis: &Analysis, looks: &[Look], folder: &Path) -> Result<Picture> {
     let curve = |p: usize| {
         let points = analysis.overall[p].profile.iter();
-        points.map(|point| (point.threshold, 1.0 - point.share.point)).collect()
+        points.map(|point| (point.threshold, point.share.point)).collect()
     };
     let named = study.policies().iter().zip(looks).enumerate();
     let curves: Vec<_> = named.map(|(p, (policy, &look))| (policy.name.as_str(), look, curve(p))).collect();
     let file = "profile.png";
     let title = "How often each policy is how dear";
     plot::profiles(&folder.join(file), title, &curves)?;
-    let caption = "Performance profile: the share of episodes that cost at most so many times the baseline's mean in the same \
+    let caption = "Performance profile: the share of episodes that cost less than so many times the baseline's mean in the same \
                    scenario, every scenario weighing the same. A line above another throughout is the better policy.";
     picture(folder, file, title, None, caption)
 }
@@ -145,7 +162,7 @@ fn timelines(plan: &Plan, study: &Study, folder: &Path, output: OutputArgs) -> R
                 Some(PolicyEpisode { label: &study.policies()[*p].name, record: record.as_ref()? })
             })
             .collect();
-        let file = format!("timeline-{}.png", scenario.name);
+        let file = format!("{TIMELINE}{}.png", scenario.name);
         let title = format!("{}, episode {episode}", scenario.name);
         plot::timelines(&folder.join(&file), &title, &episodes)?;
         let [baseline, rival] = [study.baseline(), rival].map(|p| &study.policies()[p].name);
@@ -248,7 +265,7 @@ fn learning(plan: &Plan, folder: &Path) -> Result<Option<Picture>> {
         return Ok(None);
     }
     let groups: Vec<_> = groups.into_iter().collect();
-    let file = "learning.png";
+    let file = LEARNING;
     let title = "How the models learnt";
     plot::curves(&folder.join(file), title, &groups)?;
     let caption = "Return of training episodes, the mean of the last 20; of several runs of an algorithm their mean, and \

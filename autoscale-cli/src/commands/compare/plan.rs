@@ -60,6 +60,8 @@ pub(super) struct World {
     pub(super) length: Duration,
     /// As TOML.
     text: String,
+    /// Of its trace's content.
+    trace: String,
 }
 
 pub(super) struct Plan {
@@ -116,7 +118,7 @@ impl Plan {
     fn digest(&self, place: Place, what: &[&str]) -> String {
         let world = &self.worlds[place.scenario];
         let (length, seed) = (world.length.as_secs().to_string(), self.seeds[place.episode].to_string());
-        let with = [self.program.as_str(), &world.text, &length, &seed];
+        let with = [self.program.as_str(), &world.text, &world.trace, &length, &seed];
         digest(with.iter().chain(what).map(|part| part.as_bytes()))
     }
 
@@ -190,7 +192,13 @@ fn world(name: &str, hours: Option<f64>) -> Result<World> {
     let text = scenario.to_toml();
     let scenario = Arc::new(scenario.on(Branch::Test));
     let length = hours.map_or(scenario.evaluation_episode(), |h| Duration::from_secs_f64(h * 3600.0));
-    Ok(World { scenario, length, text })
+    let trace = match &scenario.config().trace {
+        None => String::new(),
+        Some(trace) => {
+            digest([&fs::read(&trace.path).with_context(|| trace.path.display().to_string())?[..]])
+        }
+    };
+    Ok(World { scenario, length, text, trace })
 }
 
 fn cell(policy: &NamedPolicy, world: &World) -> Cell {
