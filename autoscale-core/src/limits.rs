@@ -28,6 +28,8 @@ pub enum Bound {
     Ceiling,
     /// A guard's budget of reversals was spent.
     FlapBudget,
+    /// A controller that has just started does not scale down yet.
+    StartUp,
 }
 
 /// How far a workload may be scaled, in all and at once, as it is written in a file.

@@ -1,7 +1,7 @@
 //! Policies that are held to something: thin shells over [`autoscale_core::guard`].
 
-use autoscale_core::guard::{Envelope, Freshness, FreshnessGate};
-use autoscale_core::policy::{Cadence, Decision, Observation, Policy};
+use autoscale_core::guard::{Envelope, Ladder, Rung};
+use autoscale_core::policy::{Cadence, Decision, Observation, Policy, Reason};
 use autoscale_core::seed::Seed;
 
 /// `policy`, held within `envelope`.
@@ -9,14 +9,10 @@ pub fn with_envelope<P: Policy>(policy: P, envelope: Envelope) -> WithEnvelope<P
     WithEnvelope { policy, envelope }
 }
 
-/// `policy` while measurements are fresh, else `fallback`. The fallback watches all the time, so that it has its memory
-/// when it is needed; it is asked as often as the policy.
-pub fn with_fallback<P: Policy, F: Policy>(
-    policy: P,
-    fallback: F,
-    gate: FreshnessGate,
-) -> WithFallback<P, F> {
-    WithFallback { policy, fallback, gate }
+/// `policy` while measurements are fresh, else what `ladder` says: hold, `fallback`, or hands off. The fallback watches
+/// all the time, so that it has its memory when it is needed; it is asked as often as the policy.
+pub fn with_fallback<P: Policy, F: Policy>(policy: P, fallback: F, ladder: Ladder) -> WithFallback<P, F> {
+    WithFallback { policy, fallback, ladder }
 }
 
 /// See [`with_envelope`].
@@ -47,7 +43,7 @@ impl<P: Policy> Policy for WithEnvelope<P> {
 pub struct WithFallback<P, F> {
     policy: P,
     fallback: F,
-    gate: FreshnessGate,
+    ladder: Ladder,
 }
 
 impl<P: Policy, F: Policy> Policy for WithFallback<P, F> {
@@ -58,14 +54,15 @@ impl<P: Policy, F: Policy> Policy for WithFallback<P, F> {
     fn reset(&mut self, seed: Seed) {
         self.policy.reset(seed);
         self.fallback.reset(seed.child("fallback"));
-        self.gate.reset();
+        self.ladder.reset();
     }
 
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
         let (own, other) = (self.policy.decide(observation), self.fallback.decide(observation));
-        match self.gate.look(observation) {
-            Freshness::Fresh => own,
-            Freshness::Stale => other,
+        match self.ladder.look(observation) {
+            Rung::Policy => own,
+            Rung::Fallback => other,
+            Rung::Hold | Rung::HandsOff => Decision::hold(Reason::rule("stale")),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use autoscale_core::contract::policy_is_deterministic;
 use autoscale_core::environment::Environment;
-use autoscale_core::guard::{EnvelopeConfig, FreshnessConfig};
+use autoscale_core::guard::{EnvelopeConfig, FreshnessConfig, LadderConfig};
 use autoscale_core::policy::Policy;
 use autoscale_core::record::ScaleEvent;
 use autoscale_core::reward::RewardWeights;
@@ -100,8 +100,9 @@ fn lazy_capacity_provisioning() {
 fn decorators() {
     let envelope = EnvelopeConfig::default().validate().expect("valid");
     keeps_the_contract(with_envelope(predictive(), envelope));
-    let gate = FreshnessConfig { max_age_s: 25, recover_after: 2 }.validate().expect("valid");
-    keeps_the_contract(with_fallback(RandomPolicy::new(PERIOD), predictive(), gate));
+    let freshness = FreshnessConfig { max_age_s: 25, recover_after: 2, ..FreshnessConfig::default() };
+    let ladder = LadderConfig { freshness, hold_s: 30, ..LadderConfig::default() }.validate().expect("valid");
+    keeps_the_contract(with_fallback(RandomPolicy::new(PERIOD), predictive(), ladder));
 }
 
 #[test]

@@ -125,5 +125,6 @@ fn in_words(bound: Bound) -> &'static str {
         Bound::Floor => "guard floor",
         Bound::Ceiling => "guard ceiling",
         Bound::FlapBudget => "flap budget",
+        Bound::StartUp => "start-up",
     }
 }
