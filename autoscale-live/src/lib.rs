@@ -6,3 +6,4 @@
 //! an input, so that `tests/faults.rs` can throw all of it at it.
 
 pub mod controller;
+pub mod target;
