@@ -12,10 +12,12 @@ mod config;
 mod contest;
 mod io;
 mod record;
+#[cfg(test)]
+mod tests;
 
 pub use config::{ControllerConfig, Mode, Ownership, Setup};
 pub use contest::ContestConfig;
-pub use io::{Collected, Command, Generation, Input, Round, Ticket, Workload, WriteFailure};
+pub use io::{Collected, Command, Generation, Input, Leadership, Round, Ticket, Workload, WriteFailure};
 pub use record::{Block, DECISION_RECORD_VERSION, DecisionRecord, Effect, PodCounts};
 
 use autoscale_core::guard::Rung;
@@ -73,6 +75,7 @@ pub struct Controller {
     history: Vec<Measurement>,
     pods: Vec<PodSample>,
     series: Vec<Reading>,
+    leadership: Leadership,
     workload: Option<Workload>,
     writes: Writes,
     rounds: u64,
@@ -96,6 +99,8 @@ pub struct State<'a> {
     pub awaited: Option<Round>,
     /// Measurements that a policy is shown.
     pub measurements: usize,
+    /// Whether decisions are carried out.
+    pub mode: Mode,
     /// What stands against writing.
     pub block: Option<Block>,
     writes: &'a Writes,
@@ -112,6 +117,7 @@ impl Controller {
             history: Vec::new(),
             pods: Vec::new(),
             series: Vec::new(),
+            leadership: Leadership::default(),
             workload: None,
             writes: Writes {
                 count: 0,
@@ -148,6 +154,7 @@ impl Controller {
                 // An object of the same name that comes later counts its generations anew.
                 self.writes.known_from = Generation::default();
             }
+            Input::Leadership(leadership) => self.leadership = leadership,
             Input::Written(ticket, outcome) => self.written(now, ticket, outcome),
         }
         commands
@@ -161,6 +168,7 @@ impl Controller {
             due: self.due,
             awaited: self.awaited,
             measurements: self.history.len(),
+            mode: self.setup.mode,
             block: self.workload.as_ref().and_then(|workload| self.against_writing(now, workload)),
             writes: &self.writes,
         }
@@ -286,7 +294,9 @@ impl Controller {
 
     fn against_writing(&self, now: Timestamp, workload: &Workload) -> Option<Block> {
         let owner = workload.owner.as_ref().filter(|_| self.setup.ownership == Ownership::Respect);
-        if workload.spec == Replicas::ZERO {
+        if self.leadership == Leadership::Standby {
+            Some(Block::Standby)
+        } else if workload.spec == Replicas::ZERO {
             Some(Block::Disabled)
         } else if let Some(rival) = &workload.rival {
             Some(Block::Rival(Arc::clone(rival)))

@@ -6,11 +6,11 @@ use autoscale_core::limits::LimitsConfig;
 use autoscale_core::policy::{Decision, Observation, Policy};
 use autoscale_core::rollout::{StepSink, run_episode};
 use autoscale_core::seed::{Branch, Seed};
-use autoscale_core::units::{Replicas, RequestRate};
+use autoscale_core::units::{Replicas, RequestRate, Timestamp};
 use autoscale_core::validate::Validate;
 use autoscale_live::controller::{
-    Collected, Command, Controller, ControllerConfig, Deciders, DecisionRecord, Generation, Input, Mode,
-    Ticket, Workload,
+    Collected, Command, Controller, ControllerConfig, Deciders, DecisionRecord, Generation, Input,
+    Leadership, Mode, Ticket, Workload,
 };
 use autoscale_policies::guarded::{with_envelope, with_fallback};
 use autoscale_policies::hpa::{Hpa, HpaConfig};
@@ -132,6 +132,7 @@ fn agree(policy: impl Policy + Clone + Send + 'static) {
         let guarded = with_fallback(policy.clone(), fallback.clone(), ladder.validate().expect("valid"));
         let mut guarded = with_envelope(guarded, envelope.validate().expect("valid"));
         let mut world = World::new(Arc::clone(&scenario), Duration::from_secs(1800));
+        beside.controller.handle(Timestamp::ZERO, Input::Leadership(Leadership::Leading));
         run_episode(&mut world, &mut guarded, seed, &mut beside);
         assert_eq!(beside.writes as usize, world.record().scale_events.len());
         assert!(beside.writes > 0, "an episode without a write says little");

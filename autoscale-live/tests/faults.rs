@@ -14,7 +14,7 @@ use autoscale_core::units::{Milli, Replicas, RequestRate, TimeOfWeek, Timestamp,
 use autoscale_core::validate::Validate;
 use autoscale_live::controller::{
     Collected, Command, Controller, ControllerConfig, Deciders, DecisionRecord, Effect, Generation, Input,
-    Mode, Ownership, Round, Ticket, Workload, WriteFailure,
+    Leadership, Mode, Ownership, Round, Ticket, Workload, WriteFailure,
 };
 use autoscale_policies::random::RandomPolicy;
 use autoscale_policies::ratio::RatioRule;
@@ -49,6 +49,8 @@ enum Event {
     Rival(bool),
     /// A manager applies `spec.replicas`, or lets go of it.
     Owner(bool),
+    /// Another controller leads, or no longer.
+    Leading(bool),
     /// The watch tells what is so, or what was so a while ago.
     News { late: bool },
     /// The watch breaks.
@@ -93,6 +95,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0u32..60).prop_map(Event::Foreign),
         1 => prop::bool::weighted(0.3).prop_map(Event::Rival),
         1 => prop::bool::weighted(0.3).prop_map(Event::Owner),
+        1 => prop::bool::weighted(0.8).prop_map(Event::Leading),
         20 => prop::bool::weighted(0.2).prop_map(|late| Event::News { late }),
         1 => Just(Event::Lost),
     ]
@@ -108,6 +111,7 @@ struct Cluster {
     rounds: (Option<Round>, Option<Round>),
     object: Workload,
     before: Workload,
+    leadership: Leadership,
     writes: VecDeque<(Ticket, Replicas)>,
     /// What the controller has been told.
     told: Option<Workload>,
@@ -142,6 +146,7 @@ impl Cluster {
             rounds: (None, None),
             before: object.clone(),
             object,
+            leadership: Leadership::Standby,
             writes: VecDeque::new(),
             told: None,
             pods: Vec::new(),
@@ -186,6 +191,10 @@ impl Cluster {
             Event::Owner(there) => {
                 self.object.owner = there.then(|| "kubectl".into());
                 Ok(())
+            }
+            Event::Leading(leading) => {
+                self.leadership = if leading { Leadership::Leading } else { Leadership::Standby };
+                self.give(Input::Leadership(self.leadership))
             }
             Event::News { late } => {
                 let news = if late { self.before.clone() } else { self.object.clone() };
@@ -318,6 +327,7 @@ impl Cluster {
 
     fn judge_write(&mut self, from: Replicas, to: Replicas) -> Result<(), TestCaseError> {
         prop_assert_eq!(self.config.mode, Mode::Active, "a shadow writes nothing");
+        prop_assert_eq!(self.leadership, Leadership::Leading, "writes beside the leader");
         prop_assert!(from != to);
         let told = self.told.as_ref();
         prop_assert!(told.is_some(), "written to an object that nothing is known of");
@@ -416,9 +426,10 @@ proptest! {
         config in config(), seed: u64, events in prop::collection::vec(event(), 1000),
     ) {
         let mut cluster = Cluster::new(config, seed);
+        cluster.happen(Event::Leading(true))?;
         for event in events {
             cluster.happen(event)?;
         }
-        prop_assert_eq!(cluster.steps, 1000);
+        prop_assert_eq!(cluster.steps, 1001);
     }
 }

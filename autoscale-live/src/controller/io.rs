@@ -29,8 +29,21 @@ pub enum Input {
     Workload(Workload),
     /// The scaled object is gone, replaced by another of its name, or nothing is known of it any more.
     WorkloadLost,
+    /// Whether this controller is the one that writes; it is not until it is told so.
+    Leadership(Leadership),
     /// What became of a [`Command::Scale`].
     Written(Ticket, Result<(), WriteFailure>),
+}
+
+/// Of several controllers for the same objects, one writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Leadership {
+    /// Looks and decides, so as to know the past when it is needed.
+    #[default]
+    Standby,
+    /// Writes.
+    Leading,
 }
 
 /// The answers of one round. Sources fail one by one.

@@ -63,8 +63,8 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Block {
-    /// Nobody can decide: measurements and usage samples are missing.
-    NoMetrics,
+    /// Another controller leads.
+    Standby,
     /// `spec.replicas` is 0, which is how people switch an autoscaler off.
     Disabled,
     /// An autoscaler scales the same object.
