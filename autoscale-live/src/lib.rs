@@ -6,4 +6,5 @@
 //! an input, so that `tests/faults.rs` can throw all of it at it.
 
 pub mod controller;
+pub mod shell;
 pub mod target;

@@ -8,7 +8,7 @@ autoscale=${AUTOSCALE:-target/release/autoscale}
 work=${WORK:-target/comparison}
 here=experiments/comparison
 scenarios=match-day,diurnal,bursty,flash-crowd,step,constant
-mkdir -p "$work" "$here/tuned" "$here/results"
+mkdir -p "$work" "$here/tuned"
 for scenario in ${scenarios//,/ }; do
     if [ ! -e "$here/tuned/$scenario.yaml" ]; then
         # An HPA that a plain grid beats is searched for longer.
@@ -25,6 +25,14 @@ for scenario in ${scenarios//,/ }; do
             --out "$work/ppo-$scenario" --force --quiet
     fi
 done
-"$autoscale" compare --scenarios $scenarios --out "$work/report" \
-    --policies "hpa,tuned=hpa:$here/tuned/{scenario}.yaml,ppo=model:$work/ppo-{scenario},predictive,square-root,cron,keda,kpa"
-cp "$work"/report/{report.md,report.html,differences.csv,*.png} "$here/results/"
+compare() {
+    "$autoscale" compare --scenarios $scenarios --policies \
+        "hpa,tuned=hpa:$here/tuned/{scenario}.yaml,ppo=model:$work/ppo-{scenario},predictive,square-root,cron,keda,kpa" "$@"
+}
+# Episodes as long as those that were tuned and trained on, and three times as long.
+compare --hours 1 --out "$work/hour"
+compare --hours 3 --out "$work/longer"
+# The pages for a browser are made of the same parts, and too large to keep.
+mkdir -p "$here/results/longer"
+cp "$work"/hour/{report.md,differences.csv,*.png} "$here/results/"
+cp "$work/longer/differences.csv" "$here/results/longer/"

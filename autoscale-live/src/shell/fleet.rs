@@ -1,0 +1,118 @@
+//! Many controllers, and when each wants to be woken.
+
+use super::News;
+use crate::controller::{Command, Controller, DecisionRecord, Input, Round, State, Ticket};
+use crate::target::TargetRef;
+use autoscale_core::units::{Replicas, Timestamp};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A controller's command, with the target that it is for.
+pub(super) enum Order {
+    Collect(TargetRef, Round),
+    Scale { target: TargetRef, ticket: Ticket, from: Replicas, to: Replicas },
+    Record(TargetRef, Box<DecisionRecord>),
+}
+
+struct Member {
+    controller: Controller,
+    wake_at: Option<Timestamp>,
+}
+
+/// The controllers of many workloads.
+#[derive(Default)]
+pub struct Fleet {
+    members: BTreeMap<TargetRef, Member>,
+    /// By when they want to be woken.
+    alarms: BTreeSet<(Timestamp, TargetRef)>,
+    /// Those that have not been woken yet.
+    new: Vec<TargetRef>,
+    /// When any were woken last.
+    woken_at: Timestamp,
+}
+
+/// All that is known, by target.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct FleetState<'a>(BTreeMap<String, State<'a>>);
+
+impl Fleet {
+    /// Nobody yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With one more, in place of what there was for the same target.
+    pub fn add(&mut self, target: TargetRef, controller: Controller) {
+        self.new.push(target.clone());
+        let member = Member { controller, wake_at: None };
+        if let Some(Member { wake_at: Some(at), .. }) = self.members.insert(target.clone(), member) {
+            self.alarms.remove(&(at, target));
+        }
+    }
+
+    /// All that the controllers know at `now`.
+    pub fn state(&self, now: Timestamp) -> FleetState<'_> {
+        FleetState(
+            self.members.iter().map(|(target, m)| (target.to_string(), m.controller.state(now))).collect(),
+        )
+    }
+
+    /// When the next one wants to be woken.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        self.alarms.first().map(|(at, _)| *at)
+    }
+
+    /// Wakes all whose moment has come.
+    pub(super) fn wake(&mut self, now: Timestamp) -> Vec<Order> {
+        let mut woken = std::mem::take(&mut self.new);
+        if now < self.woken_at {
+            // The clock was set back: each says anew when it wants to be woken.
+            woken = self.members.keys().cloned().collect();
+        }
+        self.woken_at = now;
+        while self.alarms.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, target)) = self.alarms.pop_first() else { break };
+            if let Some(member) = self.members.get_mut(&target) {
+                member.wake_at = None;
+            }
+            woken.push(target);
+        }
+        woken.into_iter().flat_map(|target| self.give(now, &target, Input::Wake)).collect()
+    }
+
+    /// Tells those whom it concerns.
+    pub(super) fn hear(&mut self, now: Timestamp, news: News) -> Vec<Order> {
+        match news {
+            News::Workload(target, workload) => {
+                self.give(now, &target, workload.map_or(Input::WorkloadLost, Input::Workload))
+            }
+            News::Leadership(leadership) => {
+                let all: Vec<TargetRef> = self.members.keys().cloned().collect();
+                all.iter().flat_map(|target| self.give(now, target, Input::Leadership(leadership))).collect()
+            }
+        }
+    }
+
+    /// Lets one controller handle something; nobody is there for an unknown target.
+    pub(super) fn give(&mut self, now: Timestamp, target: &TargetRef, input: Input) -> Vec<Order> {
+        let Some(member) = self.members.get_mut(target) else { return Vec::new() };
+        let mut orders = Vec::new();
+        for command in member.controller.handle(now, input) {
+            match command {
+                Command::Collect(round) => orders.push(Order::Collect(target.clone(), round)),
+                Command::Scale { ticket, from, to } => {
+                    orders.push(Order::Scale { target: target.clone(), ticket, from, to });
+                }
+                Command::Record(record) => orders.push(Order::Record(target.clone(), record)),
+                Command::WakeAt(at) => {
+                    if let Some(before) = member.wake_at.replace(at) {
+                        self.alarms.remove(&(before, target.clone()));
+                    }
+                    self.alarms.insert((at, target.clone()));
+                }
+            }
+        }
+        orders
+    }
+}
