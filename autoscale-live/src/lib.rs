@@ -7,4 +7,5 @@
 
 pub mod controller;
 pub mod shell;
+pub mod spec;
 pub mod target;

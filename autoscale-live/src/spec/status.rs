@@ -1,0 +1,143 @@
+//! What a `LearnedAutoscaler` says of itself.
+
+use crate::controller::{Block, DecisionRecord, Effect};
+use autoscale_core::guard::Rung;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What was decided last, and what stands against it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LearnedAutoscalerStatus {
+    /// The generation of the specification that this is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `MetricsFresh`, `AbleToScale`, `Contested`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// The last decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_decision: Option<LastDecision>,
+}
+
+/// A decision in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastDecision {
+    /// When, in seconds since the Unix epoch.
+    pub at_seconds: i64,
+    /// `policy`, `hold`, `fallback` or `hands-off`.
+    pub decided_by: String,
+    /// `spec.replicas` at that moment.
+    pub spec: u32,
+    /// What guards and limits left of the wish.
+    pub granted: u32,
+    /// The rule that made the wish, and what bound it.
+    pub reason: String,
+    /// What was done about it.
+    pub effect: String,
+}
+
+/// One line of `conditions`, without its times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The condition's type.
+    pub kind: &'static str,
+    /// `True` or `False`.
+    pub status: &'static str,
+    /// One word.
+    pub reason: &'static str,
+    /// For people, with the cure where there is one.
+    pub message: String,
+}
+
+impl LastDecision {
+    /// Of a record.
+    pub fn of(record: &DecisionRecord) -> Self {
+        let bound = &record.granted.bound;
+        Self {
+            at_seconds: record.at.as_secs_f64() as i64,
+            decided_by: word(&record.rung),
+            spec: record.spec.get(),
+            granted: record.granted.replicas.get(),
+            reason: format!("{}, bound: {}", record.wish.reason.rule, word(bound)),
+            effect: match &record.effect {
+                Effect::Blocked(block) => against(block).1,
+                other => word(other),
+            },
+        }
+    }
+}
+
+/// The conditions that a decision stands for.
+pub fn findings(record: &DecisionRecord) -> [Finding; 3] {
+    let (status, reason, message) = match record.rung {
+        Rung::Policy => ("True", "Fresh", "the policy decides".to_owned()),
+        Rung::Hold => (
+            "False",
+            "Stale",
+            "measurements are missing, old or frozen: nothing is changed for now".to_owned(),
+        ),
+        Rung::Fallback => (
+            "False",
+            "Fallback",
+            "measurements are missing, old or frozen: the fallback decides on CPU samples".to_owned(),
+        ),
+        Rung::HandsOff => (
+            "False",
+            "NoSource",
+            "neither Prometheus nor the metrics API says anything of use: nothing is changed".to_owned(),
+        ),
+    };
+    let fresh = Finding { kind: "MetricsFresh", status, reason, message };
+    let block = match &record.effect {
+        Effect::Blocked(block) => Some(block),
+        _ => None,
+    };
+    let (status, reason, message) = match block {
+        Some(block) => {
+            let (reason, message) = against(block);
+            ("False", reason, message)
+        }
+        None if record.effect == Effect::Shadow => {
+            ("False", "Shadow", "mode is shadow: decisions are recorded, not written".to_owned())
+        }
+        None => ("True", "Ready", "decisions are written".to_owned()),
+    };
+    let able = Finding { kind: "AbleToScale", status, reason, message };
+    let contested = match block {
+        Some(block @ Block::Contested { .. }) => {
+            Finding { kind: "Contested", status: "True", reason: "Reverted", message: against(block).1 }
+        }
+        _ => Finding { kind: "Contested", status: "False", reason: "Undisputed", message: String::new() },
+    };
+    [fresh, able, contested]
+}
+
+/// A word for what stands against writing, and a sentence with the cure.
+fn against(block: &Block) -> (&'static str, String) {
+    match block {
+        Block::Standby => ("Standby", "another controller leads".to_owned()),
+        Block::Disabled => ("ScalingDisabled", "spec.replicas of the target is 0".to_owned()),
+        Block::Rival(rival) => {
+            ("Rival", format!("{rival} scales the same target: delete it, or leave this one in shadow"))
+        }
+        Block::Owned(owner) => (
+            "Owned",
+            format!(
+                "{owner} has applied spec.replicas of the target: remove the field from what it applies, or set takeOver: true"
+            ),
+        ),
+        Block::Contested { until } => {
+            ("Contested", format!("others keep changing spec.replicas: nothing is written until {until}"))
+        }
+        Block::InFlight => ("InFlight", "the last write has not been answered".to_owned()),
+        Block::Busy { until } => ("Busy", format!("the API server asked to be left alone until {until}")),
+    }
+}
+
+/// The serialised name of a plain variant.
+fn word(value: &impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
