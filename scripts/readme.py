@@ -38,7 +38,8 @@ def tables(folder):
     """The text of each table by its name."""
     out = autoscale(folder, "train", "--algo", "ppo", "--episodes", "200")
     paragraphs = out.split("\n\n")
-    first, second = (next(k for k, p in enumerate(paragraphs) if name in p.splitlines()[0]) for name in (" hpa ", " hpa-tuned "))
+    heads = [paragraph.lstrip("\n").split("\n", 1)[0].split() for paragraph in paragraphs]
+    first, second = (next(k for k, head in enumerate(heads) if head[:3] == ["family", "metric", name]) for name in ("hpa", "hpa-tuned"))
     against = paragraphs[second - 1].strip()
     trained = shortened(paragraphs[first], SHOWN) + ["", against, ""] + shortened(paragraphs[second], ["return"])
     policies = "hpa,model:latest,constant:14"

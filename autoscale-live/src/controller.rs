@@ -174,6 +174,11 @@ impl Controller {
         }
     }
 
+    /// Whether any decision has been made.
+    pub const fn has_decided(&self) -> bool {
+        self.last.is_some()
+    }
+
     fn wake(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
         let cadence = self.deciders.policy.cadence();
         let due = *self.due.get_or_insert(now + cadence.phase);

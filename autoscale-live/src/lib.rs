@@ -6,6 +6,8 @@
 //! an input, so that `tests/faults.rs` can throw all of it at it.
 
 pub mod controller;
+pub mod journal;
 pub mod shell;
 pub mod spec;
+pub mod status;
 pub mod target;

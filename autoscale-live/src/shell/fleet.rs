@@ -58,6 +58,15 @@ impl Fleet {
         )
     }
 
+    /// Those on whom nothing has been decided yet.
+    pub fn undecided(&self) -> Vec<&TargetRef> {
+        self.members
+            .iter()
+            .filter(|(_, member)| !member.controller.has_decided())
+            .map(|(target, _)| target)
+            .collect()
+    }
+
     /// When the next one wants to be woken.
     pub(super) fn due(&self) -> Option<Timestamp> {
         self.alarms.first().map(|(at, _)| *at)

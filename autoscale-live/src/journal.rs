@@ -1,0 +1,118 @@
+//! Where decisions are kept: JSON lines, and numbers for Prometheus.
+
+mod metrics;
+
+pub use metrics::Metrics;
+
+use crate::controller::DecisionRecord;
+use crate::shell::Journal;
+use crate::target::TargetRef;
+use serde::Serialize;
+use std::io::Write;
+
+/// One line a decision: the record, with its target.
+#[derive(Serialize)]
+struct Line<'a> {
+    target: &'a TargetRef,
+    #[serde(flatten)]
+    record: &'a DecisionRecord,
+}
+
+/// Writes a line of JSON for each decision.
+pub struct JsonLines<W>(W);
+
+impl<W: Write + Send> JsonLines<W> {
+    /// To this file, pipe, or standard output.
+    pub fn new(out: W) -> Self {
+        Self(out)
+    }
+}
+
+impl<W: Write + Send + 'static> Journal for JsonLines<W> {
+    fn keep(&mut self, target: &TargetRef, record: &DecisionRecord) {
+        // A full disk must not keep a service from being scaled; what is lost shows in the metrics, which count on.
+        let mut line = serde_json::to_vec(&Line { target, record }).unwrap_or_default();
+        line.push(b'\n');
+        let _ = self.0.write_all(&line).and_then(|()| self.0.flush());
+    }
+}
+
+/// All of them, in order.
+impl Journal for Vec<Box<dyn Journal>> {
+    fn keep(&mut self, target: &TargetRef, record: &DecisionRecord) {
+        for journal in self {
+            journal.keep(target, record);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::{Block, Effect, PodCounts};
+    use autoscale_core::guard::Rung;
+    use autoscale_core::limits::{Bound, Granted};
+    use autoscale_core::policy::{Decision, Reason};
+    use autoscale_core::units::{Replicas, Timestamp};
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    pub(super) fn record(effect: Effect) -> DecisionRecord {
+        DecisionRecord {
+            version: 1,
+            at: Timestamp::from_secs(7),
+            policy: "ppo".into(),
+            rung: Rung::Policy,
+            spec: Replicas::new(5),
+            wish: Decision::scale_to(Replicas::new(9), Reason::rule("learned")),
+            granted: Granted { replicas: Replicas::new(8), bound: Bound::Max },
+            effect,
+            measurement: None,
+            pods: PodCounts::default(),
+        }
+    }
+
+    pub(super) fn target() -> TargetRef {
+        TargetRef {
+            namespace: "shop".into(),
+            api_version: "apps/v1".into(),
+            kind: "Deployment".into(),
+            name: "web".into(),
+        }
+    }
+
+    #[test]
+    fn each_decision_is_a_line_and_counted() {
+        let (out, metrics) = (Shared::default(), Metrics::new());
+        let mut journal: Vec<Box<dyn Journal>> =
+            vec![Box::new(JsonLines::new(out.clone())), Box::new(metrics.clone())];
+        journal.keep(&target(), &record(Effect::Written));
+        journal.keep(&target(), &record(Effect::Blocked(Block::Standby)));
+        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["target"]["name"], "web");
+        assert_eq!(lines[0]["granted"]["bound"], "max");
+        let page = metrics.page();
+        for line in [
+            r#"autoscale_decisions_total{namespace="shop",kind="Deployment",name="web",by="policy",effect="written"} 1"#,
+            r#"autoscale_decisions_total{namespace="shop",kind="Deployment",name="web",by="policy",effect="blocked"} 1"#,
+            r#"autoscale_replicas{namespace="shop",kind="Deployment",name="web",what="granted"} 8"#,
+            r#"autoscale_replicas{namespace="shop",kind="Deployment",name="web",what="wished"} 9"#,
+        ] {
+            assert!(page.contains(line), "{line} is missing in\n{page}");
+        }
+    }
+}
