@@ -20,7 +20,7 @@ SHOWN = ["latency_p95", "scale_events", "pod_hours", "slo_violations", "return"]
 def autoscale(folder, *arguments):
     """What the program prints, run in a folder of its own."""
     program = ["cargo", "run", "--quiet", "--manifest-path", ROOT / "Cargo.toml", "--"]
-    return subprocess.run([*program, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+    return subprocess.run([*program, *arguments], cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def shortened(printed, metrics):
@@ -50,6 +50,8 @@ def tables(folder):
 def with_tables(text, contents):
     for name, lines in contents.items():
         block = re.compile(rf"(<!-- table {name} -->\n```text\n).*?(```)", re.DOTALL)
+        if len(lines) < 4:
+            sys.exit(f"table {name}: the program gave no such table, but {lines}")
         content = "".join(line.rstrip() + "\n" for line in lines)
         text, count = block.subn(lambda found: found[1] + content + found[2], text)
         if count != 1:
@@ -60,7 +62,7 @@ def with_tables(text, contents):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         text = with_tables(README.read_text(), tables(folder))
-        (plot,) = pathlib.Path(folder).glob("runs/*-ppo/final_replicas.png")
+        (plot,) = pathlib.Path(folder).glob("runs/2*/final_replicas.png")
         if "--check" in sys.argv[1:]:
             same = text == README.read_text() and plot.read_bytes() == PLOT.read_bytes()
             sys.exit(None if same else "README.md or its plot is not what the program gives: scripts/readme.py")

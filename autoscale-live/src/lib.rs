@@ -8,6 +8,7 @@
 pub mod controller;
 pub mod journal;
 pub mod shell;
+pub mod source;
 pub mod spec;
 pub mod status;
 pub mod target;

@@ -1,0 +1,9 @@
+//! Where measurements come from.
+
+mod auth;
+mod prometheus;
+mod queries;
+
+pub use auth::{Auth, AuthError};
+pub use prometheus::{Collector, CollectorError, MetricsFault, PrometheusConfig, ServiceMetrics};
+pub use queries::{Metric, Queries};

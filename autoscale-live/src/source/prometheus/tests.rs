@@ -1,0 +1,177 @@
+use super::*;
+use axum::Form;
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use std::sync::{Arc, Mutex};
+
+/// What the stub has been asked: query, moment, credentials.
+type Asked = Arc<Mutex<Vec<(String, String, Option<String>)>>>;
+
+#[derive(Deserialize)]
+struct Question {
+    query: String,
+    time: String,
+}
+
+/// A Prometheus that answers each question by `answer`.
+async fn stub(answer: impl Fn(&str) -> Response + Clone + Send + Sync + 'static) -> (String, Asked) {
+    let asked = Asked::default();
+    let seen = Arc::clone(&asked);
+    let handler = move |headers: HeaderMap, Form(question): Form<Question>| {
+        let token = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        seen.lock().unwrap().push((question.query.clone(), question.time, token));
+        let response = answer(&question.query);
+        async move { response }
+    };
+    let router = Router::new().route("/api/v1/query", post(handler));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, asked)
+}
+
+/// The same value for `shop/web`, and for others what is given.
+fn vector(value: &str, others: &[(&str, &str)]) -> Response {
+    let all = [("web", value)].into_iter().chain(others.iter().copied());
+    let series = all.map(|(app, value)| {
+        serde_json::json!({"metric": {"namespace": "shop", "app": app}, "value": [1_000_000, value]})
+    });
+    let data = serde_json::json!({"resultType": "vector", "result": series.collect::<Vec<_>>()});
+    axum::Json(serde_json::json!({"status": "success", "data": data})).into_response()
+}
+
+fn target(name: &str) -> TargetRef {
+    TargetRef {
+        namespace: "shop".into(),
+        api_version: "apps/v1".into(),
+        kind: "Deployment".into(),
+        name: name.into(),
+    }
+}
+
+const AT: Timestamp = Timestamp::from_secs(1_000_000);
+
+async fn collect(config: PrometheusConfig, name: &str) -> Result<ServiceMetrics, MetricsFault> {
+    let collector = Collector::new(config).unwrap();
+    let mut answers =
+        collector.collect(&[target("web"), target("cache")], AT + Duration::from_millis(300)).await;
+    answers.remove(&target(name)).expect("each target has an answer")
+}
+
+/// A stub whose answer to queries that hold `part` is another one.
+async fn failing(part: &'static str, otherwise: fn() -> Response) -> PrometheusConfig {
+    let answer = move |query: &str| if query.contains(part) { otherwise() } else { vector("2", &[]) };
+    PrometheusConfig { timeout_ms: 400, ..PrometheusConfig::at(&stub(answer).await.0) }
+}
+
+#[tokio::test]
+async fn all_metrics_of_all_targets_come_by_one_query_each_at_one_moment() {
+    let answer = |query: &str| {
+        let of = |part: &str| query.contains(part);
+        if of("histogram_quantile(0.95") {
+            vector("0.25", &[("cache", "NaN")])
+        } else if of("duration") {
+            vector("0.1", &[("cache", "NaN")])
+        } else if of("time()") {
+            vector("7.5", &[("cache", "3")])
+        } else if of("code=") || of("queued") {
+            vector("1", &[])
+        } else {
+            vector("120", &[("cache", "40"), ("stranger", "9")])
+        }
+    };
+    let (url, asked) = stub(answer).await;
+    let folder = tempfile::tempdir().unwrap();
+    let token_file = folder.path().join("token");
+    std::fs::write(&token_file, "sesame").unwrap();
+    let config = PrometheusConfig { auth: Auth::Bearer { token_file }, ..PrometheusConfig::at(&url) };
+    let collector = Collector::new(config).unwrap();
+    let found = collector.collect(&[target("web"), target("cache")], AT + Duration::from_millis(300)).await;
+    let web = found[&target("web")].as_ref().unwrap();
+    assert_eq!((web.at, web.age), (AT, Duration::from_millis(7500)));
+    assert_eq!((web.arrival_rate.per_second(), web.error_rate.per_second()), (120.0, 1.0));
+    assert_eq!((web.in_flight, web.queued), (120.0, 1.0));
+    assert_eq!(web.latency.unwrap().p95, Duration::from_millis(250));
+    let cache = found[&target("cache")].as_ref().unwrap();
+    assert_eq!((cache.arrival_rate.per_second(), cache.error_rate.per_second()), (40.0, 0.0));
+    assert_eq!(cache.latency, None, "nobody was answered");
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked.len(), Metric::ALL.len());
+    assert!(
+        asked.iter().all(|(_, time, token)| time == "1000000" && token.as_deref() == Some("Bearer sesame"))
+    );
+}
+
+#[tokio::test]
+async fn what_is_missing_or_no_number_is_named() {
+    let config = failing("nothing", || unreachable!()).await;
+    let fault = collect(config, "cache").await.unwrap_err();
+    assert!(matches!(fault, MetricsFault::Missing(Metric::ArrivalRate | Metric::Age)), "{fault}");
+    for value in ["NaN", "+Inf", "-1"] {
+        let answer = move |query: &str| {
+            vector(
+                if query.starts_with("sum by (namespace, app) (rate(http_requests_total{namespace=~\"shop\"}")
+                {
+                    value
+                } else {
+                    "2"
+                },
+                &[],
+            )
+        };
+        let fault = collect(PrometheusConfig::at(&stub(answer).await.0), "web").await.unwrap_err();
+        assert!(matches!(fault, MetricsFault::Value { metric: Metric::ArrivalRate, .. }), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_fails_is_named_with_what_came() {
+    let bad = || {
+        let error = serde_json::json!({"status": "error", "errorType": "bad_data", "error": "parse error"});
+        (StatusCode::BAD_REQUEST, axum::Json(error)).into_response()
+    };
+    let half = || ([("content-type", "application/json")], "{\"status\":\"success\",\"da").into_response();
+    let scalar = || {
+        let data = serde_json::json!({"resultType": "scalar", "result": [1_000_000, "1"]});
+        axum::Json(serde_json::json!({"status": "success", "data": data})).into_response()
+    };
+    let busy = || (StatusCode::TOO_MANY_REQUESTS, "later").into_response();
+    let cases: [(fn() -> Response, &str); 4] = [
+        (bad, "parse error"),
+        (half, "no answer of Prometheus"),
+        (scalar, "vector"),
+        (busy, "HTTP status 429"),
+    ];
+    for (answer, part) in cases {
+        let fault = collect(failing("in_flight", answer).await, "web").await.unwrap_err();
+        let MetricsFault::Query { metric: Metric::InFlight, reason } = &fault else { panic!("{fault}") };
+        assert!(reason.contains(part), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn silence_is_a_fault_in_time() {
+    // A socket that takes connections and says nothing.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let config = PrometheusConfig { timeout_ms: 200, ..PrometheusConfig::at(&url) };
+    let fault = collect(config, "web").await.unwrap_err();
+    assert!(fault.to_string().contains("no answer within 200ms"), "{fault}");
+    drop(listener);
+    let gone = collect(PrometheusConfig { timeout_ms: 400, ..PrometheusConfig::at(&url) }, "web").await;
+    assert!(matches!(gone, Err(MetricsFault::Query { .. })), "{gone:?}");
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused() {
+    let said = |config: PrometheusConfig| Collector::new(config).err().expect("refused").to_string();
+    let config = PrometheusConfig::at("http://localhost:9090");
+    let short = said(PrometheusConfig { timeout_ms: 5, ..config.clone() });
+    assert!(short.contains("prometheus.timeout_ms: 5") && short.contains("100 to 60000"), "{short}");
+    let nowhere = said(PrometheusConfig::at("somewhere"));
+    assert!(nowhere.contains("somewhere") && nowhere.contains("http://HOST:PORT"), "{nowhere}");
+    let ca_file = Some(PathBuf::from("no-such.pem"));
+    assert!(said(PrometheusConfig { ca_file, ..config }).contains("no-such.pem"));
+}

@@ -1,0 +1,173 @@
+//! What is asked of Prometheus: a named query a metric, for all workloads at once.
+//!
+//! The defaults fit a service that exports the counter `http_requests_total` with a label `code`, the histogram
+//! `http_request_duration_seconds`, and the gauges `http_requests_in_flight` and `http_requests_queued`, scraped with labels
+//! that name namespace and workload. In a template `{selector}` stands for a matcher of all namespaces in question,
+//! `{by}` for the labels that a workload is known by, `{window}` for the rate window and `{q}` for a quantile.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a query is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Metric {
+    /// Requests that arrive, per second.
+    ArrivalRate,
+    /// Seconds since the newest sample of any pod.
+    Age,
+    /// Requests answered with an error, per second.
+    ErrorRate,
+    /// Requests whose client gave up, per second.
+    TimeoutRate,
+    /// Requests in service or waiting.
+    InFlight,
+    /// Requests waiting.
+    Queued,
+    /// Mean response time in seconds.
+    LatencyMean,
+    /// A quantile of it in seconds, in percent.
+    Latency(u8),
+}
+
+/// What it means that a workload has no series for a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absence {
+    /// The measurement is of no use.
+    Fault,
+    /// There was nothing to count.
+    Zero,
+    /// There was nothing to average.
+    Unknown,
+}
+
+impl Metric {
+    /// All that is asked for.
+    pub const ALL: [Self; 11] = [
+        Self::ArrivalRate,
+        Self::Age,
+        Self::ErrorRate,
+        Self::TimeoutRate,
+        Self::InFlight,
+        Self::Queued,
+        Self::LatencyMean,
+        Self::Latency(50),
+        Self::Latency(90),
+        Self::Latency(95),
+        Self::Latency(99),
+    ];
+
+    pub(super) const fn absence(self) -> Absence {
+        match self {
+            Self::ArrivalRate | Self::Age => Absence::Fault,
+            Self::ErrorRate | Self::TimeoutRate | Self::InFlight | Self::Queued => Absence::Zero,
+            Self::LatencyMean | Self::Latency(_) => Absence::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ArrivalRate => f.write_str("arrivalRate"),
+            Self::Age => f.write_str("age"),
+            Self::ErrorRate => f.write_str("errorRate"),
+            Self::TimeoutRate => f.write_str("timeoutRate"),
+            Self::InFlight => f.write_str("inFlight"),
+            Self::Queued => f.write_str("queued"),
+            Self::LatencyMean => f.write_str("latencyMean"),
+            Self::Latency(percent) => write!(f, "latency (p{percent})"),
+        }
+    }
+}
+
+/// A template a metric.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Queries {
+    /// Requests that arrive, per second.
+    pub arrival_rate: String,
+    /// Seconds since the newest sample of any pod.
+    pub age: String,
+    /// Requests answered with an error, per second; none where there is no series.
+    pub error_rate: String,
+    /// Requests whose client gave up, per second; none where there is no series.
+    pub timeout_rate: String,
+    /// Requests in service or waiting; none where there is no series.
+    pub in_flight: String,
+    /// Requests waiting; none where there is no series.
+    pub queued: String,
+    /// Mean response time in seconds; unknown without answers.
+    pub latency_mean: String,
+    /// A quantile of the response time in seconds; unknown without answers.
+    pub latency: String,
+}
+
+impl Default for Queries {
+    fn default() -> Self {
+        let text = |query: &str| query.to_owned();
+        Self {
+            arrival_rate: text("sum by ({by}) (rate(http_requests_total{{selector}}[{window}]))"),
+            age: text("time() - max by ({by}) (timestamp(http_requests_total{{selector}}))"),
+            error_rate: text(
+                "sum by ({by}) (rate(http_requests_total{{selector}, code=~\"5..\"}[{window}]))",
+            ),
+            timeout_rate: text(
+                "sum by ({by}) (rate(http_requests_total{{selector}, code=\"499\"}[{window}]))",
+            ),
+            in_flight: text("sum by ({by}) (http_requests_in_flight{{selector}})"),
+            queued: text("sum by ({by}) (http_requests_queued{{selector}})"),
+            latency_mean: text(
+                "sum by ({by}) (rate(http_request_duration_seconds_sum{{selector}}[{window}])) \
+                 / sum by ({by}) (rate(http_request_duration_seconds_count{{selector}}[{window}]))",
+            ),
+            latency: text(
+                "histogram_quantile({q}, \
+                 sum by ({by}, le) (rate(http_request_duration_seconds_bucket{{selector}}[{window}])))",
+            ),
+        }
+    }
+}
+
+impl Queries {
+    /// The query for a metric, with what its placeholders stand for.
+    pub(super) fn query(&self, metric: Metric, selector: &str, by: &str, window: &str) -> String {
+        let template = match metric {
+            Metric::ArrivalRate => &self.arrival_rate,
+            Metric::Age => &self.age,
+            Metric::ErrorRate => &self.error_rate,
+            Metric::TimeoutRate => &self.timeout_rate,
+            Metric::InFlight => &self.in_flight,
+            Metric::Queued => &self.queued,
+            Metric::LatencyMean => &self.latency_mean,
+            Metric::Latency(_) => &self.latency,
+        };
+        let filled = template.replace("{selector}", selector).replace("{by}", by).replace("{window}", window);
+        match metric {
+            Metric::Latency(percent) => filled.replace("{q}", &format!("0.{percent:02}")),
+            _ => filled,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_filled() {
+        let query = |metric| Queries::default().query(metric, "namespace=~\"a|b\"", "namespace, app", "60s");
+        assert_eq!(
+            query(Metric::ErrorRate),
+            "sum by (namespace, app) (rate(http_requests_total{namespace=~\"a|b\", code=~\"5..\"}[60s]))"
+        );
+        assert!(
+            query(Metric::Latency(95)).starts_with("histogram_quantile(0.95, sum by (namespace, app, le)")
+        );
+        for metric in Metric::ALL {
+            let asked = query(metric);
+            assert!(!asked.contains("{s") && !asked.contains("{b") && !asked.contains("{w"), "{asked}");
+        }
+    }
+}
