@@ -9,6 +9,10 @@ impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let decimals = self.decimals();
         let show = |value| if f.sign_plus() { signed(value, decimals) } else { plain(value, decimals) };
+        if self.n == 1 {
+            // One value says nothing of how far others are from it.
+            return f.pad(&format!("{} (n = 1)", show(self.point)));
+        }
         f.pad(&format!("{} [{}, {}]", show(self.point), show(self.low), show(self.high)))
     }
 }

@@ -5,7 +5,7 @@
 //! library `rliable` (`tests/rliable.rs`):
 //!
 //! * [`aggregate`]: one number of many scores, above all the [`interquartile_mean`];
-//! * [`stratified_interval`]: its interval, whatever the number is;
+//! * [`stratified_interval`], [`joint_interval`]: its interval, whatever the number is;
 //! * [`probability_of_improvement`]: how often one policy beats another;
 //! * [`performance_profile`]: the share of runs above each threshold.
 //!
@@ -25,7 +25,7 @@ pub use holm::holm;
 pub use improvement::probability_of_improvement;
 pub use profile::{ProfilePoint, performance_profile};
 pub use sign_flip::{Counting, SignFlipTest, sign_flip_test};
-pub use stratified::stratified_interval;
+pub use stratified::{joint_interval, stratified_interval};
 pub use student::student_quantile;
 
 use thiserror::Error;

@@ -47,8 +47,19 @@ pub struct StudyScenario {
     pub length: Duration,
     /// Mean load.
     pub mean_load: RequestRate,
-    /// Price of a pod for an hour, and of a violated request.
-    pub prices: (f64, f64),
+    /// What things cost in it.
+    pub prices: Prices,
+}
+
+/// What things cost; `cost` is made of the first two, `return` of all three.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Prices {
+    /// A pod for an hour.
+    pub pod_hour: f64,
+    /// A request that missed the objective.
+    pub violation: f64,
+    /// A replica more or less in `spec.replicas`.
+    pub change: f64,
 }
 
 /// What was kept of a finished episode.
@@ -237,7 +248,7 @@ mod tests {
             slo: Duration::from_millis(500),
             length: Duration::from_hours(1),
             mean_load: RequestRate::new(200.0).unwrap(),
-            prices: (1.0, 5e-4),
+            prices: Prices { pod_hour: 1.0, violation: 5e-4, change: 0.01 },
         }
     }
 

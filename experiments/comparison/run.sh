@@ -25,14 +25,23 @@ for scenario in ${scenarios//,/ }; do
             --out "$work/ppo-$scenario" --force --quiet
     fi
 done
-compare() {
-    "$autoscale" compare --scenarios $scenarios --policies \
-        "hpa,tuned=hpa:$here/tuned/{scenario}.yaml,ppo=model:$work/ppo-{scenario},predictive,square-root,cron,keda,kpa" "$@"
-}
+for scenario in ${scenarios//,/ }; do
+    python3 "$here/rivals.py" "$work/ppo-$scenario" "$scenario" "$here/tuned"
+done
 # Episodes as long as those that were tuned and trained on, and three times as long.
-compare --hours 1 --out "$work/hour"
-compare --hours 3 --out "$work/longer"
-# The pages for a browser are made of the same parts, and too large to keep.
-mkdir -p "$here/results/longer"
-cp "$work"/hour/{report.md,differences.csv,*.png} "$here/results/"
-cp "$work/longer/differences.csv" "$here/results/longer/"
+for part in hour:1 three-hours:3; do
+    out="$work/${part%:*}"
+    kept="$here/results/${part%:*}"
+    mkdir -p "$kept"
+    # Nothing is run anew for the second baseline.
+    for baseline in tuned hpa; do
+        "$autoscale" compare --scenarios $scenarios --hours "${part#*:}" --baseline $baseline --out "$out" --quiet --policies \
+            "hpa,tuned=hpa:$here/tuned/{scenario}.yaml,base=hpa:$here/tuned/base/{scenario}.yaml,constant=hpa:$here/tuned/constant/{scenario}.yaml,ppo=model:$work/ppo-{scenario},predictive,square-root,cron,keda,kpa"
+        cp "$out/differences.csv" "$kept/against-$baseline.csv"
+        # Plots are kept of one report only, and pages for a browser, which are large, of none.
+        grep -v '^!' "$out/report.md" >"$kept/against-$baseline.md"
+    done
+    gzip -9nc "$out/results.csv" >"$kept/episodes.csv.gz"
+done
+cp "$work/hour/report.md" "$here/results/hour/against-hpa.md"
+cp "$work"/hour/*.png "$here/results/hour/"

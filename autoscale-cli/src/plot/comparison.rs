@@ -341,7 +341,7 @@ fn scale(area: &super::Area<'_>) -> super::Drawn {
     }
     let end = left + STEPS * width + 16;
     area.draw(&Text::new(
-        "for twice; grey: for no change; blank: never seen",
+        "for twice; grey: for no change; blank: hardly ever seen",
         (end, top + 4),
         ("sans-serif", MARKS),
     ))?;
@@ -353,7 +353,7 @@ fn shade(change: f64) -> RGBColor {
     let (end, share) = if change < 0.0 { (BLUE, -change) } else { (super::VERMILLION, change) };
     let share = share.min(1.0).powf(0.6);
     let mix = |from: u8, to: u8| (f64::from(from) + (f64::from(to) - f64::from(from)) * share).round() as u8;
-    // A touch off white, so that cells without a change differ from those never seen.
+    // A touch off white, so that cells without a change differ from those hardly ever seen.
     let none = RGBColor(235, 235, 235);
     RGBColor(mix(none.0, end.0), mix(none.1, end.1), mix(none.2, end.2))
 }

@@ -5,7 +5,7 @@ use super::places::{Pair, Place, place};
 use super::{PRIMARY, ScenarioAnalysis, position};
 use crate::estimate::Estimate;
 use crate::statistics::aggregate::{mean_of_means, pooled_interquartile_mean};
-use crate::statistics::{ProfilePoint, performance_profile, probability_of_improvement, stratified_interval};
+use crate::statistics::{ProfilePoint, joint_interval, performance_profile, probability_of_improvement};
 use crate::study::{self, Role, Study};
 use crate::verdict::Verdict;
 use autoscale_core::seed::Seed;
@@ -135,14 +135,14 @@ pub(super) fn overall(
             let (k, _) = position(name);
             let all = (0..study.scenarios().len()).map(|s| values(study, s, p, k));
             let all: Vec<Vec<f64>> = all.filter(|values| !values.is_empty()).collect();
-            stratified_interval(&all, seed.child(name), mean_of_means).ok()
+            joint_interval(&all, seed.child(name), mean_of_means).ok()
         };
         PolicyOverall {
             policy: policy.name.clone(),
             role: policy.role,
             scenarios: own.len(),
             place: relative.ranks(p).then(|| place(&policy.name, pairs)),
-            relative_cost: stratified_interval(&costs, seed.child(PRIMARY), pooled_interquartile_mean).ok(),
+            relative_cost: joint_interval(&costs, seed.child(PRIMARY), pooled_interquartile_mean).ok(),
             improvement: (p != study.baseline()).then(improvement).flatten(),
             regret: mean("regret"),
             violations: mean("slo_violations"),

@@ -1,7 +1,7 @@
 //! Made-up studies whose answers are known.
 
 use crate::figure::{Figure, figures};
-use crate::study::{Finished, Outcome, Place, Role, Study, StudyPolicy, StudyScenario};
+use crate::study::{Finished, Outcome, Place, Prices, Role, Study, StudyPolicy, StudyScenario};
 use autoscale_core::histogram::LogHistogram;
 use autoscale_core::seed::Seed;
 use autoscale_core::units::RequestRate;
@@ -22,7 +22,7 @@ pub(crate) fn study(
         slo: Duration::from_millis(500),
         length: Duration::from_hours(3),
         mean_load: RequestRate::new(200.0).unwrap(),
-        prices: (1.0, 5e-4),
+        prices: Prices { pod_hour: 1.0, violation: 5e-4, change: 0.01 },
     };
     Study::new(policies, scenarios.iter().map(scenario).collect(), episodes, |place| {
         let values: Vec<Option<f64>> = figures().iter().map(|figure| value(place, figure)).collect();

@@ -9,7 +9,8 @@ use crate::figure::{Figure, figure, figures};
 use crate::metric::Direction;
 use crate::study::Role;
 
-/// The figures that stand for their family: of each list, the first of which the baseline has a value in the scenario.
+/// The figures that stand for their family: of each list, the first of which the baseline has a value in at least half of
+/// the scenario's episodes.
 const SHOWN: [&[&str]; 7] = [
     &["latency_p95"],
     &["scale_toggles"],
@@ -58,16 +59,19 @@ pub(super) fn reading(analysis: &Analysis) -> [String; 3] {
     [
         format!(
             "Numbers are means over episodes with their 95 % interval in brackets; below them stands the paired difference to \
-             {baseline} on equal seeds, with an interval of its own."
+             {baseline} on equal seeds, with an interval of its own. They are about other episodes: what another training or \
+             tuning would have given is not in them."
         ),
         format!(
             "▲ better and ▼ worse than {baseline} beyond noise, · within noise, = identical in every episode; an arrow says \
              which is better, not which is larger."
         ),
         format!(
-            "Beyond noise is what has p < 0.05 in an exact sign-flip test after Holm's correction: for cost over all {} \
+            "Beyond noise is what has p < 0.05 in a sign-flip test (exact up to 40 episodes) after Holm's correction: for cost over all {} \
              differences of contenders in all scenarios together (confirmatory), for any other figure over its own \
-             differences only (secondary: among so many figures, some wrong verdict has to be expected).",
+             differences only (secondary: among so many figures, some wrong verdict has to be expected). The test asks \
+             which way differences lean; where a few are far larger than the rest, it and the interval of the mean may \
+             disagree.",
             analysis.hypotheses
         ),
     ]
@@ -123,8 +127,9 @@ pub(super) fn scenarios(analysis: &Analysis) -> Table {
             number(of.length.as_secs_f64() / 3600.0, 3),
             number(of.mean_load.per_second(), 3),
             number(of.slo.as_secs_f64() * 1e3, 3),
-            number(of.prices.0, 3),
-            number(of.prices.1, 3),
+            number(of.prices.pod_hour, 3),
+            number(of.prices.violation, 3),
+            number(of.prices.change, 3),
             of.description.clone(),
         ];
         Row { name: of.name.clone(), below: String::new(), cells: cells.map(Shown::text).into() }
@@ -138,6 +143,7 @@ pub(super) fn scenarios(analysis: &Analysis) -> Table {
             Head::new("SLO", "ms"),
             Head::new("pod-hour", "price"),
             Head::new("violated request", "price"),
+            Head::new("replica changed", "price, not in cost"),
             Head::new("what it is", ""),
         ],
         rows: analysis.scenarios.iter().map(row).collect(),
@@ -174,13 +180,14 @@ pub(super) fn overall(analysis: &Analysis) -> Table {
         caption: format!(
             "All scenarios. The place is a range where policies cannot be told apart on cost (all pairs, Holm). Relative cost \
              is each episode's cost over {baseline}'s mean in the scenario, interquartile mean; below it the mean paired \
-             difference. The other columns are not adjusted for their number."
+             difference. Cheaper is the probability that any episode of it costs less than any of {baseline} in the same \
+             scenario; it leaves out that they are paired. The other columns are not adjusted for their number."
         ),
         head: vec![
             Head::new("policy", ""),
             Head::new("place", "lowest cost first"),
             Head::new("relative cost", format!("× {baseline}")),
-            Head::new("cheaper", "probability"),
+            Head::new("cheaper", "probability, any two episodes"),
             Head::new("won / lost / noise", "scenarios, cost"),
             Head::new("SLO violations", "%"),
             Head::new("regret", "price/h"),
@@ -229,7 +236,9 @@ pub(super) fn scenario(analysis: &Analysis, scenario: &ScenarioAnalysis) -> Tabl
 /// The figures shown for a scenario in which the baseline is this.
 pub(super) fn shown(baseline: &PolicyAnalysis) -> Vec<Figure> {
     let choose = |candidates: &&[&'static str]| {
-        let has_value = |name: &&&str| baseline.figure(name).mean.is_some();
+        // What only few episodes have says little of all.
+        let has_value =
+            |name: &&&str| baseline.figure(name).mean.is_some_and(|m| 2 * m.n >= baseline.finished);
         candidates.iter().find(has_value).or(candidates.last()).and_then(|name| figure(name))
     };
     SHOWN.iter().filter_map(choose).map(|(_, figure)| figure).collect()

@@ -30,6 +30,35 @@ pub fn stratified_interval(
     Ok(percentile_estimate(aggregate(scores), resampled, runs(scores)))
 }
 
+/// The same where runs of equal number share their draws in all strata: the numbers are drawn, and stand for a run of each
+/// stratum. Strata of unequal length have no such numbers, and are drawn from each for itself.
+///
+/// # Errors
+/// As [`stratified_interval`].
+pub fn joint_interval(
+    scores: &[Vec<f64>],
+    seed: Seed,
+    aggregate: impl Fn(&[Vec<f64>]) -> f64,
+) -> Result<Estimate, StatisticsError> {
+    check_strata(scores)?;
+    let n = scores[0].len();
+    if scores.iter().any(|runs| runs.len() != n) {
+        return stratified_interval(scores, seed, aggregate);
+    }
+    let mut stream = seed.child("joint").stream();
+    let mut drawn = scores.to_vec();
+    let resampled = resamples(|| {
+        for place in 0..n {
+            let run = stream.random_range(0..n);
+            for (runs, drawn) in scores.iter().zip(&mut drawn) {
+                drawn[place] = runs[run];
+            }
+        }
+        aggregate(&drawn)
+    });
+    Ok(percentile_estimate(aggregate(scores), resampled, runs(scores)))
+}
+
 /// There are strata, each has a run, and every score is finite.
 pub(super) fn check_strata(scores: &[Vec<f64>]) -> Result<(), StatisticsError> {
     if scores.is_empty() {
@@ -97,6 +126,18 @@ mod tests {
         // Eight of them: the mean is binomial(16)/16, whose 2.5 % quantile is 4/16.
         let e = stratified_interval(&vec![vec![0.0, 1.0]; 8], Seed::root(1), mean_of_means).unwrap();
         assert_eq!((e.point, e.low, e.high), (0.5, 0.25, 0.75));
+    }
+
+    #[test]
+    fn what_strata_share_does_not_average_out() {
+        // The same coin in eight strata is one coin, whose mean over them is still 0, 1/2 or 1.
+        let coins = vec![vec![0.0, 1.0]; 8];
+        let e = joint_interval(&coins, Seed::root(1), mean_of_means).unwrap();
+        assert_eq!((e.point, e.low, e.high), (0.5, 0.0, 1.0));
+        // A coin and its opposite cancel out.
+        let opposites = [vec![0.0, 1.0], vec![1.0, 0.0]];
+        let e = joint_interval(&opposites, Seed::root(1), mean_of_means).unwrap();
+        assert_eq!((e.point, e.low, e.high), (0.5, 0.5, 0.5));
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn front(study: &Study, looks: &[Look], folder: &Path) -> Result<Picture> {
     let title = "What is paid for against what is missed";
     plot::front(&folder.join(file), title, &scenarios)?;
     let caption = "Mean pod-hours per hour and share of requests that missed the objective, with 95 % intervals; nearer to \
-                   the lower left is better. The grey steps join what no other policy is below in both. Shares below \
+                   the lower left is better. The grey steps join what no other policy is below in both; intervals end at the frame. Shares below \
                    0.01 % are drawn there.";
     picture(folder, file, title, None, caption)
 }
@@ -122,7 +122,8 @@ fn latency(study: &Study, looks: &[Look], folder: &Path) -> Result<Picture> {
     let title = "Response times of answered requests, all episodes together";
     plot::ecdf(&folder.join(file), title, &scenarios)?;
     let caption = "The empirical distribution, percentiles below and response times at the side; lower is better. Requests \
-                   that were refused, lost or given up have no response time and are missing here.";
+                   that were refused, lost or given up have no response time and are missing here; what is below \
+                   the axis is drawn at its end.";
     picture(folder, file, title, None, caption)
 }
 
@@ -138,7 +139,8 @@ fn profile(study: &Study, analysis: &Analysis, looks: &[Look], folder: &Path) ->
     let title = "How often each policy is how dear";
     plot::profiles(&folder.join(file), title, &curves)?;
     let caption = "Performance profile: the share of episodes that cost less than so many times the baseline's mean in the same \
-                   scenario, every scenario weighing the same. A line above another throughout is the better policy.";
+                   scenario, every scenario weighing the same. A line above another throughout is the better policy. \
+                   Costs beyond three times the mean are not drawn.";
     picture(folder, file, title, None, caption)
 }
 
@@ -239,7 +241,7 @@ fn decisions(plan: &Plan, study: &Study, folder: &Path, output: OutputArgs) -> R
     let caption = format!(
         "Wanted over current replicas, the geometric mean of all decisions in a cell, over the first {watched} episodes of \
          every scenario. Measured CPU use of the pods below, change of the measured load over two minutes at the side; \
-         what is beyond counts in the last cell."
+         what is beyond counts in the last cell. What was seen less than three times is blank."
     );
     picture(folder, file, title, None, &caption)
 }
@@ -268,7 +270,7 @@ fn learning(plan: &Plan, folder: &Path) -> Result<Option<Picture>> {
     let file = LEARNING;
     let title = "How the models learnt";
     plot::curves(&folder.join(file), title, &groups)?;
-    let caption = "Return of training episodes, the mean of the last 20; of several runs of an algorithm their mean, and \
+    let caption = "Return of training episodes, in the engine that each was trained in: the mean of the last 20; of several runs of an algorithm their mean, and \
                    dashed the lowest and the highest of them.";
     picture(folder, file, title, None, caption).map(Some)
 }

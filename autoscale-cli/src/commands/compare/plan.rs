@@ -7,7 +7,7 @@ use crate::run_folder::commit;
 use crate::settings;
 use anyhow::{Context, Result, bail};
 use autoscale_core::seed::{Branch, Seed};
-use autoscale_eval::study::{Place, Role, StudyPolicy, StudyScenario};
+use autoscale_eval::study::{Place, Prices, Role, StudyPolicy, StudyScenario};
 use autoscale_eval::suite::PolicyFactory;
 use autoscale_sim::scenario::Scenario;
 use serde::Serialize;
@@ -143,7 +143,11 @@ impl Plan {
                 slo: world.scenario.slo(),
                 length: world.length,
                 mean_load: world.scenario.mean_load(),
-                prices: (weights.pod_hour, weights.violation),
+                prices: Prices {
+                    pod_hour: weights.pod_hour,
+                    violation: weights.violation,
+                    change: weights.churn,
+                },
             }
         };
         self.worlds.iter().map(study).collect()
