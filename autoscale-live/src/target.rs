@@ -1,4 +1,21 @@
-//! What is scaled, by name.
+//! What is scaled: its name, and the cluster that it is in.
+//!
+//! [`kubernetes`] makes the client and knows kinds. [`executor`] writes `spec.replicas`, [`watch`] keeps a picture of the
+//! targets , of who else scales them  and of their pods ([`pods`], [`usage`]). [`lease`] says
+//! which of several processes writes, [`events`] tells people what was done.
+
+pub mod events;
+pub mod executor;
+pub mod kubernetes;
+pub mod lease;
+mod pods;
+mod quantity;
+mod rivals;
+mod selector;
+mod table;
+pub mod usage;
+pub mod watch;
+mod workload;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

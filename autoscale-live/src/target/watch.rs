@@ -1,0 +1,277 @@
+//! A picture of the targets, of who else scales them and of their pods, kept up to date by watches.
+//!
+//! One watch for each namespace and kind, whatever the number of targets. When a watch breaks it is begun anew, with a whole
+//! list where the API server has forgotten what happened meanwhile; until that is whole the last picture stands. Nothing is
+//! told of a target before all is known that stands against scaling it.
+
+mod cache;
+
+use super::TargetRef;
+use super::kubernetes::{Kinds, WATCH_FOR, cut, words};
+use super::pods::Labelled;
+use super::rivals::{Autoscaler, scaled_objects};
+use super::table::Change;
+use super::workload::{Seen, read_apps, read_scale};
+use crate::shell::News;
+use autoscale_core::sample::PodSample;
+use cache::{Cache, RivalKind};
+use futures_util::StreamExt;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::Pod;
+use kube::core::DynamicObject;
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, Client, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// A kind that the cluster does not know is looked for again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// See the [module](self). The watches end when it is dropped.
+pub struct Watch {
+    cache: Arc<Mutex<Cache>>,
+    _watches: JoinSet<()>,
+}
+
+impl Watch {
+    /// Begins to watch these targets, and tells of them at once and whenever they change.
+    pub fn start(client: &Client, targets: &[TargetRef], tell: &mpsc::Sender<News>) -> Self {
+        let cache = Arc::new(Mutex::new(Cache::new(targets)));
+        let kinds = Kinds::new(client.clone());
+        let mut watches = JoinSet::new();
+        let teller = Teller { cache: Arc::clone(&cache), tell: tell.clone() };
+        for (namespace, samples) in namespaces(targets) {
+            let here = |what: &str| format!("{what} in {namespace}");
+            for sample in samples {
+                let (kinds, client, teller) = (kinds.clone(), client.clone(), teller.clone());
+                watches.spawn(follow_targets(kinds, client, teller, sample));
+            }
+            let hpas: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), &namespace);
+            let name = here(RivalKind::HorizontalPodAutoscaler.name());
+            watches.spawn(follow_rivals(
+                hpas,
+                name,
+                teller.clone(),
+                Arc::clone(&namespace),
+                RivalKind::HorizontalPodAutoscaler,
+            ));
+            let keda: Api<DynamicObject> =
+                Api::namespaced_with(client.clone(), &namespace, &scaled_objects());
+            let name = here(RivalKind::ScaledObject.name());
+            watches.spawn(follow_rivals(
+                keda,
+                name,
+                teller.clone(),
+                Arc::clone(&namespace),
+                RivalKind::ScaledObject,
+            ));
+            let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+            watches.spawn(follow_pods(pods, here("pods"), teller.clone(), namespace));
+        }
+        Self { cache, _watches: watches }
+    }
+
+    /// The target's pods, oldest first, without usage; `None` while they, or how it selects them, are not known.
+    pub fn pods(&self, target: &TargetRef) -> Option<Vec<PodSample>> {
+        lock(&self.cache).pods(target)
+    }
+
+    /// The very object that bears the target's name now.
+    pub fn uid(&self, target: &TargetRef) -> Option<Arc<str>> {
+        lock(&self.cache).uid(target)
+    }
+
+    /// Which watches do not work at the moment, and why.
+    pub fn trouble(&self) -> BTreeMap<String, Arc<str>> {
+        lock(&self.cache).trouble.clone()
+    }
+}
+
+fn lock(cache: &Mutex<Cache>) -> MutexGuard<'_, Cache> {
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// By namespace, one target of each kind.
+fn namespaces(targets: &[TargetRef]) -> BTreeMap<Arc<str>, Vec<TargetRef>> {
+    let mut found: BTreeMap<Arc<str>, Vec<TargetRef>> = BTreeMap::new();
+    for target in targets {
+        let kinds = found.entry(Arc::clone(&target.namespace)).or_default();
+        let same =
+            |other: &TargetRef| (&other.api_version, &other.kind) == (&target.api_version, &target.kind);
+        if !kinds.iter().any(same) {
+            kinds.push(target.clone());
+        }
+    }
+    found
+}
+
+#[derive(Clone)]
+struct Teller {
+    cache: Arc<Mutex<Cache>>,
+    tell: mpsc::Sender<News>,
+}
+
+impl Teller {
+    /// Lets the cache take something in and tells what follows. Where nobody listens any more the process is about to end.
+    async fn apply(&self, watch: &str, happen: impl FnOnce(&mut Cache) -> Vec<News>) {
+        let news = {
+            let mut cache = lock(&self.cache);
+            cache.trouble.remove(watch);
+            happen(&mut cache)
+        };
+        for told in news {
+            let _ = self.tell.send(told).await;
+        }
+    }
+
+    fn trouble(&self, watch: &str, why: Arc<str>) {
+        lock(&self.cache).trouble.insert(watch.to_owned(), why);
+    }
+}
+
+async fn follow_targets(kinds: Kinds, client: Client, teller: Teller, sample: TargetRef) {
+    let name = format!("{} {} in {}", sample.api_version, sample.kind, sample.namespace);
+    let mut pauses = Pauses::default();
+    let resource = loop {
+        match kinds.resource(&sample).await {
+            Ok(resource) => break resource,
+            Err(e) => teller.trouble(&name, e.to_string().into()),
+        }
+        tokio::time::sleep(pauses.longer()).await;
+    };
+    let api: Api<DynamicObject> = Api::namespaced_with(client, &sample.namespace, &resource);
+    let mut stream = std::pin::pin!(watched(api.clone()));
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(event) => {
+                let Some(change) = seen(&api, &teller, (&name, &sample), event).await else { continue };
+                teller.apply(&name, |cache| cache.take_target(&sample, change)).await;
+            }
+            Err(e) => teller.trouble(&name, why(&e)),
+        }
+    }
+}
+
+/// What an event means for the targets; `None` where it is about another object.
+async fn seen(
+    api: &Api<DynamicObject>,
+    teller: &Teller,
+    (name, sample): (&str, &TargetRef),
+    event: Event<DynamicObject>,
+) -> Option<Change<Seen>> {
+    if let Event::Apply(object) | Event::Delete(object) | Event::InitApply(object) = &event
+        && !lock(&teller.cache).is_target(sample, &object.name_any())
+    {
+        return None;
+    }
+    let (Event::Apply(object) | Event::InitApply(object)) = &event else {
+        return Some(Change::of(event, read_apps));
+    };
+    if resource_is_known(sample) {
+        return Some(Change::of(event, read_apps));
+    }
+    let mut pauses = Pauses::default();
+    loop {
+        match api.get_scale(&object.name_any()).await {
+            Ok(scale) => return Some(Change::of(event, |object| read_scale(object, &scale))),
+            // It is gone again; an event will say so.
+            Err(kube::Error::Api(status)) if status.is_not_found() => return None,
+            Err(e) => teller.trouble(name, words(&e)),
+        }
+        tokio::time::sleep(pauses.longer()).await;
+    }
+}
+
+/// Whether replicas and selector are where a Deployment has them.
+fn resource_is_known(target: &TargetRef) -> bool {
+    &*target.api_version == "apps/v1"
+}
+
+async fn follow_rivals<K>(api: Api<K>, name: String, teller: Teller, namespace: Arc<str>, kind: RivalKind)
+where
+    K: Autoscaler + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let mut stream = std::pin::pin!(watched(api));
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(event) => {
+                let change = Change::of(event, Autoscaler::scaled);
+                teller.apply(&name, |cache| cache.take_rival(&namespace, kind, change)).await;
+            }
+            // The cluster has no such kind, so that there are none.
+            Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.is_not_found() => {
+                for change in [Change::List, Change::Whole] {
+                    teller.apply(&name, |cache| cache.take_rival(&namespace, kind, change)).await;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            Err(e) => teller.trouble(&name, why(&e)),
+        }
+    }
+}
+
+async fn follow_pods(api: Api<Pod>, name: String, teller: Teller, namespace: Arc<str>) {
+    let mut stream = std::pin::pin!(watched(api));
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(event) => {
+                let change = Change::of(event, Labelled::of);
+                teller.apply(&name, |cache| cache.take_pod(&namespace, change)).await;
+            }
+            Err(e) => teller.trouble(&name, why(&e)),
+        }
+    }
+}
+
+/// All objects that the API reaches, for ever.
+fn watched<K>(api: Api<K>) -> impl futures_util::Stream<Item = watcher::Result<Event<K>>> + Send
+where
+    K: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let config = watcher::Config::default().timeout(WATCH_FOR.as_secs() as u32);
+    watch(api, config).backoff(Pauses::default())
+}
+
+fn why(error: &watcher::Error) -> Arc<str> {
+    use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(e) | WatchStartFailed(e) | WatchFailed(e) => words(e),
+        WatchError(status) => cut(&format!("{} ({})", status.message, status.code)),
+        NoResourceVersion => cut(&error.to_string()),
+    }
+}
+
+/// Pauses between tries: twice as long each time, from half a second to eight.
+#[derive(Debug, Default)]
+struct Pauses {
+    tries: u32,
+}
+
+impl Pauses {
+    fn longer(&mut self) -> Duration {
+        let pause = Duration::from_millis(500) * 2_u32.pow(self.tries.min(4));
+        self.tries += 1;
+        pause
+    }
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(self.longer())
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.tries = 0;
+    }
+}

@@ -1,0 +1,11 @@
+//! The Kubernetes side against a real control plane: `.ci/cluster` builds one and runs these.
+//!
+//! There is no node, so that pods stay Pending until a test says otherwise. Each test has a namespace of its own.
+
+mod cluster {
+    mod access;
+    mod leases;
+    pub(crate) mod plane;
+    mod scaling;
+    mod watching;
+}

@@ -1,0 +1,73 @@
+//! One of several processes leads.
+
+use super::plane::{shared, until};
+use autoscale_live::controller::Leadership;
+use autoscale_live::shell::{News, SystemClock};
+use autoscale_live::target::lease::{Candidacy, Elector};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+struct Process {
+    task: JoinHandle<()>,
+    news: mpsc::Receiver<News>,
+    stop: oneshot::Sender<()>,
+}
+
+fn start(client: Client, namespace: &str, identity: &str) -> Process {
+    let (tell, news) = mpsc::channel(16);
+    let (stop, stopped) = oneshot::channel();
+    let candidacy = Candidacy {
+        namespace: namespace.into(),
+        lease: "autoscale".into(),
+        identity: identity.into(),
+        duration: Duration::from_secs(3),
+    };
+    let elector = Elector::new(client, candidacy);
+    let task = tokio::spawn(elector.run(SystemClock, tell, async move {
+        let _ = stopped.await;
+    }));
+    Process { task, news, stop }
+}
+
+async fn told(process: &mut Process) -> Leadership {
+    match tokio::time::timeout(Duration::from_secs(60), process.news.recv()).await.unwrap().unwrap() {
+        News::Leadership(leadership) => leadership,
+        News::Workload(..) => panic!("an elector knows no workloads"),
+    }
+}
+
+#[tokio::test]
+async fn the_lease_of_a_killed_leader_runs_out_and_that_of_a_stopped_one_is_free_at_once() {
+    let plane = shared();
+    let namespace = plane.namespace("lease").await;
+    let leases: Api<Lease> = Api::namespaced(plane.client().await, &namespace);
+    let spec = async || leases.get("autoscale").await.unwrap().spec.unwrap();
+    let mut first = start(plane.client().await, &namespace, "first");
+    assert_eq!(told(&mut first).await, Leadership::Leading);
+    let mut second = start(plane.client().await, &namespace, "second");
+    // The second one has seen the Lease while it was renewed twice, and has not taken it.
+    let begun = spec().await.renew_time;
+    until("two renewals", async || (spec().await.renew_time > begun).then_some(())).await;
+    let later = spec().await.renew_time;
+    until("two renewals", async || (spec().await.renew_time > later).then_some(())).await;
+    assert!(second.news.try_recv().is_err(), "nobody leads beside the leader");
+
+    let last = spec().await.renew_time.unwrap();
+    first.task.abort();
+    assert_eq!(told(&mut second).await, Leadership::Leading);
+    let taken = spec().await;
+    assert_eq!(taken.holder_identity.as_deref(), Some("second"));
+    assert_eq!(taken.lease_transitions, Some(1));
+    let waited = taken.renew_time.unwrap().0.duration_since(last.0);
+    assert!(waited.as_secs_f64() >= 3.0, "not before it has run out, but after {waited}");
+
+    let mut third = start(plane.client().await, &namespace, "third");
+    second.stop.send(()).unwrap();
+    assert_eq!(told(&mut second).await, Leadership::Standby);
+    second.task.await.unwrap();
+    assert_eq!(told(&mut third).await, Leadership::Leading);
+    assert_eq!(spec().await.holder_identity.as_deref(), Some("third"));
+}

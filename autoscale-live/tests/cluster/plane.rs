@@ -1,0 +1,182 @@
+//! The control plane, and what the tests do with it by other means than the code under test.
+
+use autoscale_live::controller::Workload;
+use autoscale_live::shell::News;
+use autoscale_live::target::TargetRef;
+use autoscale_live::target::kubernetes::connect;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Api, Client, Config};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Nothing that is waited for takes longer than this, on a slow machine either.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Plane {
+    folder: PathBuf,
+}
+
+/// The one that the tests share.
+pub(crate) fn shared() -> &'static Plane {
+    static SHARED: OnceLock<Plane> = OnceLock::new();
+    SHARED.get_or_init(|| Plane::start("shared"))
+}
+
+fn program() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("../control-plane/control-plane")
+}
+
+fn output(command: &mut Command) -> String {
+    let done = command.output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{command:?}: {said}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+impl Plane {
+    /// Its own; it ends with the process.
+    pub(crate) fn start(name: &str) -> Self {
+        let process = std::process::id();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("plane-{name}-{process}"));
+        let up = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control-plane/up");
+        let mut command = Command::new(up);
+        command.arg(&folder).arg(process.to_string()).env("CONTROL_PLANE", program());
+        output(&mut command);
+        Self { folder }
+    }
+
+    /// Stops the API server at once and starts it again.
+    pub(crate) fn restart_api_server(&self) {
+        let process = std::fs::read_to_string(self.folder.join("kube-apiserver.pid")).unwrap();
+        output(Command::new("kill").args(["-9", process.trim()]));
+        output(&mut Command::new(self.folder.join("kube-apiserver.start")));
+    }
+
+    /// What a person would type; gives what it prints.
+    pub(crate) fn kubectl(&self, words: &[&str]) -> String {
+        let config = self.folder.join("kubeconfig");
+        output(Command::new(program()).arg("kubectl").arg("--kubeconfig").arg(config).args(words))
+    }
+
+    async fn config(&self) -> Config {
+        let file = Kubeconfig::read_from(self.folder.join("kubeconfig")).unwrap();
+        Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap()
+    }
+
+    /// The administrator.
+    pub(crate) async fn client(&self) -> Client {
+        connect(self.config().await).unwrap()
+    }
+
+    /// Whoever the token belongs to.
+    pub(crate) async fn client_with(&self, token: &str) -> Client {
+        let mut config = self.config().await;
+        config.auth_info =
+            kube::config::AuthInfo { token: Some(token.to_owned().into()), ..Default::default() };
+        connect(config).unwrap()
+    }
+
+    /// A namespace with a name like this.
+    pub(crate) async fn namespace(&self, like: &str) -> String {
+        let namespaces: Api<Namespace> = Api::all(self.client().await);
+        let namespace =
+            serde_json::from_value(json!({ "metadata": { "generateName": format!("{like}-") } })).unwrap();
+        let made = namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+        made.metadata.name.unwrap()
+    }
+
+    /// A token of a service account.
+    pub(crate) async fn token(&self, namespace: &str, account: &str) -> String {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await, namespace);
+        let request = serde_json::to_vec(
+            &json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": { "audiences": [] } }),
+        );
+        let made: Value = accounts
+            .create_subresource("token", account, &PostParams::default(), request.unwrap())
+            .await
+            .unwrap();
+        made["status"]["token"].as_str().unwrap().to_owned()
+    }
+
+    /// All objects of the target's kind.
+    pub(crate) async fn objects(&self, target: &TargetRef) -> Api<DynamicObject> {
+        let (group, version) = target.api_version.rsplit_once('/').unwrap_or(("", &target.api_version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &target.kind));
+        Api::namespaced_with(self.client().await, &target.namespace, &resource)
+    }
+
+    /// The target as a manager of that name applies it.
+    pub(crate) async fn apply(&self, manager: &str, target: &TargetRef, spec: &Value) {
+        let object = json!({
+            "apiVersion": &target.api_version, "kind": &target.kind, "metadata": { "name": &target.name }, "spec": spec,
+        });
+        let params = PatchParams::apply(manager);
+        self.objects(target).await.patch(&target.name, &params, &Patch::Apply(object)).await.unwrap();
+    }
+}
+
+pub(crate) fn target(namespace: &str, kind: &str) -> TargetRef {
+    TargetRef {
+        namespace: namespace.into(),
+        api_version: "apps/v1".into(),
+        kind: kind.into(),
+        name: "web".into(),
+    }
+}
+
+/// What every workload has.
+pub(crate) fn pods_spec() -> Value {
+    json!({
+        "selector": { "matchLabels": { "app": "web" } },
+        "template": {
+            "metadata": { "labels": { "app": "web" } },
+            "spec": { "containers": [{ "name": "app", "image": "app", "resources": { "requests": { "cpu": "250m" } } }] },
+        },
+    })
+}
+
+/// The same, with this many replicas.
+pub(crate) fn spec_with(replicas: u32) -> Value {
+    let mut spec = pods_spec();
+    spec["replicas"] = replicas.into();
+    spec
+}
+
+/// Waits until there is such news of a workload.
+pub(crate) async fn hear(
+    news: &mut mpsc::Receiver<News>,
+    what: &str,
+    fits: impl Fn(Option<&Workload>) -> bool,
+) {
+    let wait = async {
+        while let Some(told) = news.recv().await {
+            if let News::Workload(_, workload) = &told
+                && fits(workload.as_ref())
+            {
+                return;
+            }
+        }
+        panic!("no more news");
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never heard: {what}"));
+}
+
+/// Asks again until there is an answer.
+pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let wait = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {what}"))
+}

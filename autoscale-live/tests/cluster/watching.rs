@@ -1,0 +1,139 @@
+//! What the watches show.
+
+use super::plane::{Plane, hear, pods_spec, shared, spec_with, target, until};
+use autoscale_core::sample::PodPhase;
+use autoscale_core::units::{Milli, Replicas};
+use autoscale_live::controller::Workload;
+use autoscale_live::target::TargetRef;
+use autoscale_live::target::usage::{UsageError, usage};
+use autoscale_live::target::watch::Watch;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+fn spec(workload: Option<&Workload>) -> Option<u32> {
+    workload.map(|w| w.spec.get())
+}
+
+fn rival(workload: Option<&Workload>) -> Option<&str> {
+    workload.and_then(|w| w.rival.as_deref())
+}
+
+fn owner(workload: Option<&Workload>) -> Option<&str> {
+    workload.and_then(|w| w.owner.as_deref())
+}
+
+#[tokio::test]
+async fn other_autoscalers_and_owners_come_and_go() {
+    let plane = shared();
+    let client = plane.client().await;
+    let namespace = plane.namespace("rivals").await;
+    let web = target(&namespace, "Deployment");
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let definition = serde_json::from_value(json!({
+        "metadata": { "name": "scaledobjects.keda.sh" },
+        "spec": {
+            "group": "keda.sh", "scope": "Namespaced", "names": { "kind": "ScaledObject", "plural": "scaledobjects" },
+            "versions": [{
+                "name": "v1alpha1", "served": true, "storage": true,
+                "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } },
+            }],
+        },
+    }));
+    definitions.create(&PostParams::default(), &definition.unwrap()).await.unwrap();
+    let keda = TargetRef { api_version: "keda.sh/v1alpha1".into(), ..target(&namespace, "ScaledObject") };
+    until("ScaledObjects are served", async || {
+        plane.objects(&keda).await.list(&ListParams::default()).await.ok()
+    })
+    .await;
+
+    plane.apply("helm", &web, &spec_with(2)).await;
+    let (tell, mut news) = mpsc::channel(64);
+    let watch = Watch::start(&client, std::slice::from_ref(&web), &tell);
+    hear(&mut news, "helm owns it", |w| spec(w) == Some(2) && owner(w) == Some("helm") && rival(w).is_none())
+        .await;
+    let autoscale =
+        ["--namespace", &namespace, "autoscale", "deployment/web", "--name=h", "--max=3", "--cpu=50%"];
+    plane.kubectl(&autoscale);
+    hear(&mut news, "an HPA", |w| rival(w) == Some("HorizontalPodAutoscaler/h")).await;
+    plane.apply("team", &keda, &json!({ "scaleTargetRef": { "name": "web" } })).await;
+    hear(&mut news, "a ScaledObject", |w| rival(w) == Some("ScaledObject/web")).await;
+    plane.objects(&keda).await.delete("web", &DeleteParams::default()).await.unwrap();
+    hear(&mut news, "the HPA again", |w| rival(w) == Some("HorizontalPodAutoscaler/h")).await;
+    plane.kubectl(&["--namespace", &namespace, "delete", "hpa", "h"]);
+    hear(&mut news, "no rival", |w| w.is_some() && rival(w).is_none()).await;
+    plane.apply("helm", &web, &pods_spec()).await;
+    hear(&mut news, "no owner", |w| w.is_some() && owner(w).is_none()).await;
+    assert!(watch.trouble().is_empty(), "{:?}", watch.trouble());
+}
+
+#[tokio::test]
+async fn pods_appear_as_a_policy_sees_them() {
+    let plane = shared();
+    let client = plane.client().await;
+    let web = target(&plane.namespace("pods").await, "StatefulSet");
+    let mut both = spec_with(2);
+    both["podManagementPolicy"] = "Parallel".into();
+    plane.apply("team", &web, &both).await;
+    let (tell, mut news) = mpsc::channel(64);
+    let watch = Watch::start(&client, std::slice::from_ref(&web), &tell);
+    let two = Replicas::new(2);
+    hear(&mut news, "two pods", |w| w.is_some_and(|w| w.status == two)).await;
+    let pods = until("two pods", async || watch.pods(&web).filter(|pods| pods.len() == 2)).await;
+    assert!(pods.iter().all(|pod| pod.phase == PodPhase::Pending && !pod.is_serving()));
+    assert_eq!(pods[0].cpu_request(), Some(Milli::new(250)));
+    let api: Api<Pod> = Api::namespaced(client.clone(), &web.namespace);
+    let status = json!({ "status": {
+        "phase": "Running", "startTime": "2026-03-01T10:00:00Z",
+        "conditions": [{ "type": "Ready", "status": "True", "lastTransitionTime": "2026-03-01T10:00:30Z" }],
+    } });
+    api.patch_status("web-1", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    let serving = until("web-1 serves", async || {
+        let pods = watch.pods(&web)?;
+        pods.into_iter().find(autoscale_core::sample::PodSample::is_serving)
+    })
+    .await;
+    assert_eq!(&*serving.name, "web-1");
+    assert_eq!(serving.phase, PodPhase::Running);
+    assert_eq!(usage(&client, &web.namespace).await, Err(UsageError::Absent), "no metrics-server runs here");
+}
+
+/// Its own API server, since it is killed.
+#[tokio::test]
+async fn a_broken_watch_is_begun_anew_and_misses_nothing() {
+    let plane = Plane::start("restarted");
+    let client = plane.client().await;
+    let web = target(&plane.namespace("relist").await, "Deployment");
+    plane.apply("team", &web, &spec_with(2)).await;
+    let (tell, mut news) = mpsc::channel(64);
+    let watch = Watch::start(&client, std::slice::from_ref(&web), &tell);
+    hear(&mut news, "two replicas", |w| spec(w) == Some(2)).await;
+    let uid = watch.uid(&web).unwrap();
+    plane.restart_api_server();
+    // Replaced by another one before the watches are back, if they are slow.
+    until("the API server is back", async || plane.objects(&web).await.get("web").await.ok()).await;
+    let foreground = DeleteParams::background();
+    plane.objects(&web).await.delete("web", &foreground).await.unwrap();
+    until("it is gone", async || {
+        plane.objects(&web).await.get_opt("web").await.unwrap().is_none().then_some(())
+    })
+    .await;
+    plane.apply("team", &web, &spec_with(4)).await;
+    hear(&mut news, "it is lost", |w| w.is_none()).await;
+    hear(&mut news, "another one with four replicas", |w| spec(w) == Some(4)).await;
+    assert_ne!(watch.uid(&web).unwrap(), uid);
+    let three = |pods: &Vec<_>| pods.len() == 4;
+    let pods = until("its four pods", async || watch.pods(&web).filter(three)).await;
+    let api: Api<Pod> = Api::namespaced(client, &web.namespace);
+    let listed = api.list(&ListParams::default()).await.unwrap();
+    let alive = listed.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let mut names: Vec<_> = alive.map(ResourceExt::name_any).collect();
+    let mut seen: Vec<_> = pods.iter().map(|pod| pod.name.to_string()).collect();
+    names.sort();
+    seen.sort();
+    assert_eq!(seen, names);
+    until("all watches work", async || watch.trouble().is_empty().then_some(())).await;
+}
