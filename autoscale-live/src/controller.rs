@@ -205,7 +205,10 @@ impl Controller {
         self.series = collected.series;
         let Some(pods) = collected.pods else { return };
         self.pods = pods;
-        let Some(measurement) = collected.measurement else { return };
+        let Some(mut measurement) = collected.measurement else { return };
+        if let Some(workload) = &self.workload {
+            measurement.replicas.desired = workload.spec;
+        }
         // After a clock was set back, what is from later is from another time.
         if self.history.last().is_some_and(|last| last.at >= measurement.at) {
             self.history.clear();

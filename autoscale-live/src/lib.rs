@@ -7,6 +7,7 @@
 
 pub mod controller;
 pub mod journal;
+pub mod service;
 pub mod shell;
 pub mod source;
 pub mod spec;

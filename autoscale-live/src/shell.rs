@@ -99,17 +99,16 @@ impl<S: Source, W: Scaler, J: Journal, C: Clock> Shell<S, W, J, C> {
         Arc::clone(&self.fleet)
     }
 
-    /// Works until there is no more news, that is, until all senders are gone. Writes that are under way are waited for.
-    pub async fn run(mut self, mut news: mpsc::Receiver<News>) {
+    /// Works until `stop`. Writes that are under way are waited for.
+    pub async fn run(mut self, mut news: mpsc::Receiver<News>, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
         let (answers, mut answered) = mpsc::channel(64);
         let mut due = self.step(&answers, Fleet::wake);
         loop {
             let wait = due.map_or(LONGEST, |at| at.since(self.clock.now()).min(LONGEST));
             tokio::select! {
-                told = news.recv() => match told {
-                    Some(told) => due = self.step(&answers, |fleet, now| fleet.hear(now, told)),
-                    None => break,
-                },
+                () = &mut stop => break,
+                Some(told) = news.recv() => due = self.step(&answers, |fleet, now| fleet.hear(now, told)),
                 Some(answer) = answered.recv() => due = self.step(&answers, |fleet, now| take(fleet, now, answer)),
                 () = tokio::time::sleep(wait) => due = self.step(&answers, Fleet::wake),
             }

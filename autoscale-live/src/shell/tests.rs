@@ -92,7 +92,8 @@ async fn all_targets_are_collected_at_once_and_written_each() {
     let shell = Shell::new(fleet, stub, pen, journal, TestClock(tokio::time::Instant::now()));
     let fleet = shell.fleet();
     let (tell, news) = mpsc::channel(8);
-    let running = tokio::spawn(shell.run(news));
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let running = tokio::spawn(shell.run(news, async { stopped.await.unwrap() }));
     tell.send(News::Leadership(Leadership::Leading)).await.unwrap();
     for name in ["bright", "dark", "slow"] {
         let (rival, owner, five) = (None, None, Replicas::new(5));
@@ -108,7 +109,7 @@ async fn all_targets_are_collected_at_once_and_written_each() {
         assert_eq!(state["shop/Deployment/bright"]["workload"]["spec"], 7);
         assert_eq!(state["shop/Deployment/slow"]["block"], "in-flight");
     }
-    drop(tell);
+    stop.send(()).unwrap();
     running.await.unwrap();
     let start = Timestamp::from_secs(1_000_000);
     assert_eq!(*asked.lock().unwrap(), [(start, 3), (start + Duration::from_secs(15), 3)]);
