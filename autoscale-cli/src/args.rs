@@ -1,6 +1,8 @@
 //! The command line, as close to the flags as can be.
 
 pub(crate) mod compare;
+#[cfg(feature = "live")]
+pub(crate) mod controller;
 pub(crate) mod trace;
 pub(crate) mod visualize;
 
@@ -20,6 +22,7 @@ const EXAMPLES: &str = "Examples:
   autoscale tune --policy hpa --scenario bursts
   autoscale simulate --scenario bursts --policy hpa
   autoscale visualize --model latest --baseline hpa
+  autoscale controller --config web.yaml --prometheus http://localhost:9090
   autoscale scenario show match-day > mine.toml
 
   autoscale trace import access.log.gz --out requests.csv";
@@ -40,6 +43,9 @@ pub(crate) enum Command {
     Evaluate(EvaluateArgs),
     /// Compare any policies on many scenarios, with intervals, tests and a report.
     Compare(compare::CompareArgs),
+    /// Scale a real service by a policy: Prometheus in, the scale subresource out; in shadow unless told otherwise.
+    #[cfg(feature = "live")]
+    Controller(controller::ControllerArgs),
     /// Search the parameters of a rule within a budget.
     Tune(TuneArgs),
     /// Train many times, one run a combination of flags, and put what came out into a table.

@@ -29,6 +29,8 @@ fn main() -> ExitCode {
         args::Command::Train(args) => commands::train::run(&args),
         args::Command::Evaluate(args) => commands::evaluate::run(&args),
         args::Command::Compare(args) => commands::compare::run(&args),
+        #[cfg(feature = "live")]
+        args::Command::Controller(args) => commands::controller::run(&args),
         args::Command::Tune(args) => commands::tune::run(&args),
         args::Command::Sweep(args) => commands::sweep::run(&args),
         args::Command::Simulate(args) => commands::simulate::run(&args),

@@ -1,6 +1,8 @@
 //! One file a command.
 
 pub(crate) mod compare;
+#[cfg(feature = "live")]
+pub(crate) mod controller;
 pub(crate) mod evaluate;
 pub(crate) mod scenario;
 pub(crate) mod simulate;

@@ -76,9 +76,22 @@ impl PrometheusConfig {
     }
 }
 
+impl PrometheusConfig {
+    /// As it is written in a file.
+    ///
+    /// # Errors
+    /// With line and column.
+    pub fn from_yaml(yaml: &str) -> Result<Self, CollectorError> {
+        serde_saphyr::from_str(yaml).map_err(|error| CollectorError::Yaml(error.to_string()))
+    }
+}
+
 /// A Prometheus that cannot be asked at all.
 #[derive(Debug, Error)]
 pub enum CollectorError {
+    /// The file is not one of a [`PrometheusConfig`].
+    #[error("{0}")]
+    Yaml(String),
     /// A value is out of range.
     #[error("prometheus.{0}")]
     Config(#[from] ConfigError),

@@ -1,0 +1,51 @@
+//! Flags of `autoscale controller`.
+
+use clap::Args;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  autoscale controller --config web.yaml --prometheus http://localhost:9090
+  autoscale controller --config web.yaml --prometheus http://localhost:9090 --decisions decisions.jsonl
+  autoscale controller --config web.yaml --prometheus prometheus.yaml --lease autoscale/autoscale --listen 0.0.0.0:8080
+  autoscale controller --config web.yaml --prometheus http://localhost:9090 --dry-run
+
+web.yaml holds LearnedAutoscalers:
+
+  apiVersion: autoscaleai.dev/v1alpha1
+  kind: LearnedAutoscaler
+  metadata: {name: web, namespace: shop}
+  spec:
+    scaleTargetRef: {kind: Deployment, name: web}
+    minReplicas: 2
+    maxReplicas: 40
+    policy:
+      model: {path: runs/latest}     # or horizontalPodAutoscaler: {metrics: […], behavior: {…}}
+    mode: shadow                     # active writes
+
+The cluster is that of KUBECONFIG or ~/.kube/config, or the one that this runs in. In shadow nothing is ever written to a
+target; each decision is a line of JSON all the same.")]
+pub(crate) struct ControllerArgs {
+    /// A YAML file with what to scale, and how.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// The address of Prometheus, or a YAML file with `url`, `auth`, `caFile`, `windowSeconds`, labels and queries.
+    #[arg(long, value_name = "URL|FILE")]
+    pub(crate) prometheus: String,
+    /// Where decisions go; standard output when absent.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) decisions: Option<PathBuf>,
+    /// Answer /healthz, /readyz, /metrics and /state here.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Write only while holding this Lease, so that several may run.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub(crate) lease: Option<String>,
+    /// What this process is called; the host's name when absent.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) instance: Option<String>,
+    /// Check everything, say what would be done, and end.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}

@@ -1,0 +1,118 @@
+//! `autoscale controller`: a policy beside a real service.
+
+use crate::args::controller::ControllerArgs;
+use crate::digest::digest;
+use crate::policy_spec::Model;
+use crate::run_folder::MODEL;
+use anyhow::{Context, Result, bail};
+use autoscale_agents::learned::LearnedPolicy;
+use autoscale_core::policy::Policy;
+use autoscale_live::controller::Deciders;
+use autoscale_live::service::{ServiceConfig, run as serve};
+use autoscale_live::source::{Collector, PrometheusConfig};
+use autoscale_live::spec::{HpaRules, LearnedAutoscaler, LearnedAutoscalerSpec, PolicyRef, read};
+use autoscale_live::target::lease::Candidacy;
+use autoscale_policies::hpa::{Hpa, HpaSpec};
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a leader may be silent.
+const LEASE: Duration = Duration::from_secs(15);
+
+pub(crate) fn run(args: &ControllerArgs) -> Result<()> {
+    let file = args.config.display();
+    let text = std::fs::read_to_string(&args.config).with_context(|| file.to_string())?;
+    let autoscalers = read(&text).with_context(|| file.to_string())?;
+    let deciders: Result<Vec<Deciders>> = autoscalers.iter().map(deciders).collect();
+    let deciders = deciders.with_context(|| file.to_string())?;
+    let prometheus = prometheus(&args.prometheus)?;
+    let instance = args.instance.clone().or_else(hostname).unwrap_or_else(|| "autoscale".to_owned());
+    let lease = args.lease.as_deref().map(|lease| candidacy(lease, &instance)).transpose()?;
+    if args.dry_run {
+        Collector::new(prometheus)?;
+        for (autoscaler, deciders) in autoscalers.iter().zip(&deciders) {
+            eprintln!("{}: {} by {}, {:?}", file, autoscaler.target(), deciders.name, autoscaler.spec.mode);
+        }
+        return Ok(());
+    }
+    let decisions: Box<dyn Write + Send> = match &args.decisions {
+        Some(path) => {
+            let file = File::options().create(true).append(true).open(path);
+            Box::new(file.with_context(|| path.display().to_string())?)
+        }
+        None => Box::new(std::io::stdout()),
+    };
+    let config = ServiceConfig {
+        autoscalers,
+        prometheus,
+        listen: Some(args.listen),
+        lease,
+        instance: instance.into(),
+    };
+    Ok(serve(config, deciders, decisions)?)
+}
+
+/// Who decides for an autoscaler.
+fn deciders(autoscaler: &LearnedAutoscaler) -> Result<Deciders> {
+    let spec = &autoscaler.spec;
+    let name = autoscaler.metadata.name.clone().unwrap_or_default();
+    let fallback = spec.fallback.clone().unwrap_or_default();
+    let fallback = hpa(spec, &fallback).with_context(|| format!("{name}: spec.fallback"))?;
+    let (policy, decider) = match &spec.policy {
+        PolicyRef::HorizontalPodAutoscaler(rules) => {
+            let hpa =
+                hpa(spec, rules).with_context(|| format!("{name}: spec.policy.horizontalPodAutoscaler"))?;
+            (hpa, "hpa".to_owned())
+        }
+        PolicyRef::Model(model) => {
+            learned(&model.path).with_context(|| format!("{name}: spec.policy.model.path"))?
+        }
+    };
+    Ok(Deciders { name: decider.into(), policy, fallback })
+}
+
+fn hpa(spec: &LearnedAutoscalerSpec, rules: &HpaRules) -> Result<Box<dyn Policy + Send>> {
+    // JSON is YAML, and the message of an error has the path.
+    let manifest = HpaSpec::from_yaml(&spec.manifest(rules).to_string())?;
+    Ok(Box::new(Hpa::from_spec(manifest)?))
+}
+
+/// The policy of a run's folder, and its name with the first digits of what it holds.
+fn learned(path: &Path) -> Result<(Box<dyn Policy + Send>, String)> {
+    let folder = path.to_str().context("expected a path in UTF-8")?;
+    let model = Model::open(folder)?;
+    let weights = std::fs::read(path.join(MODEL)).with_context(|| path.display().to_string())?;
+    let name = format!("{}@{:.12}", model.run, digest([weights.as_slice()]));
+    let policy = LearnedPolicy::new(&model.checkpoint, model.settings.base_policy()?)?;
+    Ok((Box::new(policy), name))
+}
+
+fn prometheus(text: &str) -> Result<PrometheusConfig> {
+    if text.starts_with("http://") || text.starts_with("https://") {
+        return Ok(PrometheusConfig::at(text));
+    }
+    let yaml = std::fs::read_to_string(text)
+        .with_context(|| format!("--prometheus {text}: expected http://HOST:PORT or a file"))?;
+    PrometheusConfig::from_yaml(&yaml).with_context(|| text.to_owned())
+}
+
+fn candidacy(lease: &str, instance: &str) -> Result<Candidacy> {
+    match lease.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => Ok(Candidacy {
+            namespace: namespace.into(),
+            lease: name.into(),
+            identity: instance.into(),
+            duration: LEASE,
+        }),
+        _ => bail!("--lease {lease}: expected NAMESPACE/NAME"),
+    }
+}
+
+/// In a pod it is the pod's name.
+fn hostname() -> Option<String> {
+    let name = std::env::var("HOSTNAME").ok().or_else(|| std::fs::read_to_string("/etc/hostname").ok())?;
+    let name = name.trim().to_owned();
+    (!name.is_empty()).then_some(name)
+}
