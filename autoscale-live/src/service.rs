@@ -22,7 +22,7 @@ use sighting::Sights;
 use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -48,10 +48,10 @@ pub struct ServiceConfig {
 #[derive(Debug, Error)]
 pub enum ServiceError {
     /// There is no cluster.
-    #[error("{0}")]
+    #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// Prometheus cannot be asked.
-    #[error("{0}")]
+    #[error(transparent)]
     Collector(#[from] CollectorError),
     /// One of the autoscalers cannot be used.
     #[error("{name}: {error}")]
@@ -119,12 +119,18 @@ pub async fn serve(
     let (announcements, announcing) = announce::start(announcer, Arc::clone(&watch));
     let journal: Vec<Box<dyn Journal>> =
         vec![Box::new(JsonLines::new(decisions)), Box::new(metrics.clone()), Box::new(announcements)];
-    let sights = Sights::new(collector, client.clone(), watch);
+    let sights = Sights::new(collector, client.clone(), Arc::clone(&watch));
+    let (faults, watched) = (sights.faults(), watch);
     let shell = Shell::new(fleet, sights, executor, journal, SystemClock);
     if let Some(address) = config.listen {
         let listener = TcpListener::bind(address).await.map_err(|error| system(address, error))?;
-        let page = status::serve(listener, shell.fleet(), metrics, SystemClock, until(&stopped));
-        tokio::spawn(page);
+        let trouble = move || {
+            let mut trouble = watched.trouble();
+            trouble.extend(faults.lock().unwrap_or_else(PoisonError::into_inner).clone());
+            trouble
+        };
+        let shown = status::Shown { fleet: shell.fleet(), metrics, clock: SystemClock, trouble };
+        tokio::spawn(status::serve(listener, shown, until(&stopped)));
     }
     let elector = match config.lease {
         Some(candidacy) => {

@@ -3,7 +3,7 @@
 //! | path | answer |
 //! |---|---|
 //! | `/healthz` | 200 while the process answers |
-//! | `/readyz` | 200 once each target has been decided on, else 503 with those that have not |
+//! | `/readyz` | 200 once each target has been decided on, else 503 with those that have not, and what is in the way |
 //! | `/metrics` | [`Metrics`] for Prometheus |
 //! | `/state` | all that is known, as JSON |
 
@@ -14,58 +14,69 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 
+/// What is shown.
 #[derive(Clone)]
-struct Shown<C> {
-    fleet: Arc<Mutex<Fleet>>,
-    metrics: Metrics,
-    clock: C,
+pub struct Shown<C, T> {
+    /// The controllers.
+    pub fleet: Arc<Mutex<Fleet>>,
+    /// Their decisions as numbers.
+    pub metrics: Metrics,
+    /// The time.
+    pub clock: C,
+    /// What does not work at the moment, and why, by what it is.
+    pub trouble: T,
 }
+
+/// Tells of trouble.
+pub trait Trouble: Fn() -> BTreeMap<String, Arc<str>> + Clone + Send + Sync + 'static {}
+
+impl<T: Fn() -> BTreeMap<String, Arc<str>> + Clone + Send + Sync + 'static> Trouble for T {}
 
 /// Answers until `end`.
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve<C: Clock + Clone + Sync>(
+pub async fn serve<C: Clock + Clone + Sync, T: Trouble>(
     listener: TcpListener,
-    fleet: Arc<Mutex<Fleet>>,
-    metrics: Metrics,
-    clock: C,
+    shown: Shown<C, T>,
     end: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let router = Router::new()
         .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready::<C>))
-        .route("/metrics", get(page::<C>))
-        .route("/state", get(state::<C>))
-        .with_state(Shown { fleet, metrics, clock });
+        .route("/readyz", get(ready::<C, T>))
+        .route("/metrics", get(page::<C, T>))
+        .route("/state", get(state::<C, T>))
+        .with_state(shown);
     axum::serve(listener, router).with_graceful_shutdown(end).await
 }
 
-async fn ready<C: Clock>(State(shown): State<Shown<C>>) -> Response {
-    let fleet = shown.fleet.lock().unwrap_or_else(PoisonError::into_inner);
-    let waiting = fleet.undecided();
+async fn ready<C: Clock, T: Trouble>(State(shown): State<Shown<C, T>>) -> Response {
+    let waiting: Vec<String> = {
+        let fleet = shown.fleet.lock().unwrap_or_else(PoisonError::into_inner);
+        fleet.undecided().into_iter().map(|target| format!("no decision yet on {target}")).collect()
+    };
     if waiting.is_empty() {
-        "ok\n".into_response()
-    } else {
-        let names: Vec<String> = waiting.iter().map(ToString::to_string).collect();
-        (StatusCode::SERVICE_UNAVAILABLE, format!("no decision yet on {}\n", names.join(", ")))
-            .into_response()
+        return "ok\n".into_response();
     }
+    let trouble = (shown.trouble)().into_iter().map(|(what, why)| format!("{what}: {why}"));
+    let lines: Vec<String> = waiting.into_iter().chain(trouble).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, lines.join("\n") + "\n").into_response()
 }
 
-async fn page<C: Clock>(State(shown): State<Shown<C>>) -> Response {
+async fn page<C: Clock, T: Trouble>(State(shown): State<Shown<C, T>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], shown.metrics.page()).into_response()
 }
 
-async fn state<C: Clock>(State(shown): State<Shown<C>>) -> Response {
+async fn state<C: Clock, T: Trouble>(State(shown): State<Shown<C, T>>) -> Response {
+    let trouble = (shown.trouble)();
     let fleet = shown.fleet.lock().unwrap_or_else(PoisonError::into_inner);
-    match serde_json::to_vec_pretty(&fleet.state(shown.clock.now())) {
-        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
+    let state = json!({ "targets": fleet.state(shown.clock.now()), "trouble": trouble });
+    format!("{state:#}\n").into_response()
 }

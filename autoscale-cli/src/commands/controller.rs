@@ -10,7 +10,7 @@ use autoscale_core::policy::Policy;
 use autoscale_live::controller::Deciders;
 use autoscale_live::service::{ServiceConfig, run as serve};
 use autoscale_live::source::{Collector, PrometheusConfig};
-use autoscale_live::spec::{HpaRules, LearnedAutoscaler, LearnedAutoscalerSpec, PolicyRef, read};
+use autoscale_live::spec::{HpaRules, LearnedAutoscaler, LearnedAutoscalerSpec, PolicyRef, SpecMode, read};
 use autoscale_live::target::lease::Candidacy;
 use autoscale_policies::hpa::{Hpa, HpaSpec};
 use std::fs::File;
@@ -30,13 +30,18 @@ pub(crate) fn run(args: &ControllerArgs) -> Result<()> {
     let prometheus = prometheus(&args.prometheus)?;
     let instance = args.instance.clone().or_else(hostname).unwrap_or_else(|| "autoscale".to_owned());
     let lease = args.lease.as_deref().map(|lease| candidacy(lease, &instance)).transpose()?;
+    for (autoscaler, deciders) in autoscalers.iter().zip(&deciders) {
+        let what = match autoscaler.spec.mode {
+            SpecMode::Shadow => "watched (shadow)",
+            SpecMode::Active => "scaled",
+        };
+        eprintln!("{} is {what} by {}", autoscaler.target(), deciders.name);
+    }
     if args.dry_run {
         Collector::new(prometheus)?;
-        for (autoscaler, deciders) in autoscalers.iter().zip(&deciders) {
-            eprintln!("{}: {} by {}, {:?}", file, autoscaler.target(), deciders.name, autoscaler.spec.mode);
-        }
         return Ok(());
     }
+    eprintln!("what is known: http://{}/state", args.listen);
     let decisions: Box<dyn Write + Send> = match &args.decisions {
         Some(path) => {
             let file = File::options().create(true).append(true).open(path);

@@ -10,28 +10,42 @@ use autoscale_core::sample::{PodPhase, PodSample, UsageSample};
 use autoscale_core::units::{Replicas, Timestamp};
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What could not be seen at the last look, by whose it is or where it was asked for.
+pub(super) type Faults = Arc<Mutex<BTreeMap<String, Arc<str>>>>;
 
 /// Looks.
 pub(super) struct Sights {
     collector: Collector,
     client: Client,
     watch: Arc<Watch>,
+    faults: Faults,
 }
 
 impl Sights {
     pub(super) fn new(collector: Collector, client: Client, watch: Arc<Watch>) -> Self {
-        Self { collector, client, watch }
+        Self { collector, client, watch, faults: Faults::default() }
+    }
+
+    /// What could not be seen, kept up to date.
+    pub(super) fn faults(&self) -> Faults {
+        Arc::clone(&self.faults)
     }
 
     /// Usage samples by namespace and pod; none where the metrics API has none to give.
-    async fn usage(&self, targets: &[TargetRef]) -> BTreeMap<Arc<str>, BTreeMap<Arc<str>, UsageSample>> {
+    async fn usage(
+        &self,
+        targets: &[TargetRef],
+        faults: &mut BTreeMap<String, Arc<str>>,
+    ) -> BTreeMap<Arc<str>, BTreeMap<Arc<str>, UsageSample>> {
         let namespaces: BTreeSet<Arc<str>> =
             targets.iter().map(|target| Arc::clone(&target.namespace)).collect();
         let mut all = BTreeMap::new();
         for namespace in namespaces {
-            if let Ok(samples) = usage(&self.client, &namespace).await {
-                all.insert(namespace, samples);
+            match usage(&self.client, &namespace).await {
+                Ok(samples) => _ = all.insert(namespace, samples),
+                Err(fault) => _ = faults.insert(format!("usage in {namespace}"), fault.to_string().into()),
             }
         }
         all
@@ -40,7 +54,15 @@ impl Sights {
 
 impl Source for Sights {
     async fn collect(&self, targets: Vec<TargetRef>, at: Timestamp) -> BTreeMap<TargetRef, Sighting> {
-        let (metrics, mut usage) = tokio::join!(self.collector.collect(&targets, at), self.usage(&targets));
+        let mut faults = BTreeMap::new();
+        let (metrics, mut usage) =
+            tokio::join!(self.collector.collect(&targets, at), self.usage(&targets, &mut faults));
+        for (target, metrics) in &metrics {
+            if let Err(fault) = metrics {
+                faults.insert(format!("metrics of {target}"), fault.to_string().into());
+            }
+        }
+        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
         let sighting = |(target, metrics): (TargetRef, Result<ServiceMetrics, _>)| {
             let samples = usage.entry(Arc::clone(&target.namespace)).or_default();
             let pods = self.watch.pods(&target).map(|mut pods| {

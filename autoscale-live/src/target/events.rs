@@ -49,7 +49,7 @@ impl Announcer {
     ) -> Result<(), ClusterError> {
         let event = Event {
             metadata: ObjectMeta {
-                generate_name: Some(format!("{}.", target.name)),
+                generate_name: Some(format!("{}-", target.name)),
                 namespace: Some(target.namespace.to_string()),
                 ..ObjectMeta::default()
             },

@@ -94,7 +94,7 @@ impl Kinds {
         let (resource, capabilities) = match found.await {
             Err(_) => return Err(ClusterError::Refused(late())),
             Ok(Err(kube::Error::Discovery(_))) => return Err(unknown()),
-            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => return Err(unknown()),
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Err(unknown()),
             Ok(Err(e)) => return Err(ClusterError::Refused(words(&e))),
             Ok(Ok(found)) => found,
         };
@@ -113,6 +113,11 @@ impl Kinds {
         let resource = self.resource(target).await?;
         Ok(Api::namespaced_with(self.client.clone(), &target.namespace, &resource))
     }
+}
+
+/// Whether the API server itself knows the target's kind, and keeps its replicas and its selector where a Deployment does.
+pub(super) fn in_apps(target: &TargetRef) -> bool {
+    target.api_version.starts_with("apps/")
 }
 
 /// What is said of a server that does not answer in time.

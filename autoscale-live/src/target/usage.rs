@@ -57,7 +57,7 @@ pub async fn usage(client: &Client, namespace: &str) -> Result<BTreeMap<Arc<str>
     let request = request.map_err(|e| UsageError::Failed(e.to_string().into()))?;
     match tokio::time::timeout(ANSWER_WITHIN, client.request::<PodMetricsList>(request)).await {
         Err(_) => Err(UsageError::Failed(late())),
-        Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Err(UsageError::Absent),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Err(UsageError::Absent),
         Ok(Err(e)) => Err(UsageError::Failed(words(&e))),
         Ok(Ok(list)) => Ok(list.items.into_iter().filter_map(sample).collect()),
     }

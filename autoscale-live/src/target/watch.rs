@@ -7,7 +7,7 @@
 mod cache;
 
 use super::TargetRef;
-use super::kubernetes::{Kinds, WATCH_FOR, cut, words};
+use super::kubernetes::{Kinds, WATCH_FOR, cut, in_apps, words};
 use super::pods::Labelled;
 use super::rivals::{Autoscaler, scaled_objects};
 use super::table::Change;
@@ -174,7 +174,7 @@ async fn seen(
     let (Event::Apply(object) | Event::InitApply(object)) = &event else {
         return Some(Change::of(event, read_apps));
     };
-    if resource_is_known(sample) {
+    if in_apps(sample) {
         return Some(Change::of(event, read_apps));
     }
     let mut pauses = Pauses::default();
@@ -182,16 +182,11 @@ async fn seen(
         match api.get_scale(&object.name_any()).await {
             Ok(scale) => return Some(Change::of(event, |object| read_scale(object, &scale))),
             // It is gone again; an event will say so.
-            Err(kube::Error::Api(status)) if status.is_not_found() => return None,
+            Err(kube::Error::Api(status)) if status.code == 404 => return None,
             Err(e) => teller.trouble(name, words(&e)),
         }
         tokio::time::sleep(pauses.longer()).await;
     }
-}
-
-/// Whether replicas and selector are where a Deployment has them.
-fn resource_is_known(target: &TargetRef) -> bool {
-    &*target.api_version == "apps/v1"
 }
 
 async fn follow_rivals<K>(api: Api<K>, name: String, teller: Teller, namespace: Arc<str>, kind: RivalKind)
@@ -206,7 +201,7 @@ where
                 teller.apply(&name, |cache| cache.take_rival(&namespace, kind, change)).await;
             }
             // The cluster has no such kind, so that there are none.
-            Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.is_not_found() => {
+            Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.code == 404 => {
                 for change in [Change::List, Change::Whole] {
                     teller.apply(&name, |cache| cache.take_rival(&namespace, kind, change)).await;
                 }

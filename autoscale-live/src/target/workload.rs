@@ -5,10 +5,14 @@ use super::selector;
 use crate::controller::Generation;
 use autoscale_core::units::Replicas;
 use k8s_openapi::api::autoscaling::v1::Scale;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ManagedFieldsEntry};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ManagedFieldsEntry, ObjectMeta};
 use kube::core::{DynamicObject, Selector};
 use serde_json::Value;
 use std::sync::Arc;
+
+/// The manager's name, and where it keeps what it was last given.
+const CLIENT_SIDE_APPLY: &str = "kubectl-client-side-apply";
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// A scaled object as the API server has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +27,7 @@ pub(super) struct Seen {
     pub(super) status: Replicas,
     /// Which pods are its; `None` where it does not say so intelligibly.
     pub(super) selector: Option<Selector>,
-    /// A manager other than this program that holds `spec.replicas`.
+    /// A manager other than this program that applies `spec.replicas`.
     pub(super) owner: Option<Arc<str>>,
 }
 
@@ -36,7 +40,7 @@ pub(super) fn read_apps(object: &DynamicObject) -> Seen {
         spec: replicas(count("spec").unwrap_or(1)),
         status: replicas(count("status").unwrap_or(0)),
         selector: selector.and_then(|selector| selector.try_into().ok()),
-        ..bare(object, &["f:spec", "f:replicas"])
+        ..bare(object)
     }
 }
 
@@ -49,7 +53,7 @@ pub(super) fn read_scale(object: &DynamicObject, scale: &Scale) -> Seen {
         status: count(scale.status.as_ref().map(|status| status.replicas)),
         selector: stated.and_then(selector::parse),
         // Where such an object keeps its count is not known here; the usual place is looked at.
-        ..bare(object, &["f:spec", "f:replicas"])
+        ..bare(object)
     }
 }
 
@@ -57,7 +61,7 @@ fn replicas(count: u64) -> Replicas {
     Replicas::new(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-fn bare(object: &DynamicObject, field: &[&str]) -> Seen {
+fn bare(object: &DynamicObject) -> Seen {
     let metadata = &object.metadata;
     Seen {
         uid: metadata.uid.as_deref().unwrap_or_default().into(),
@@ -65,28 +69,37 @@ fn bare(object: &DynamicObject, field: &[&str]) -> Seen {
         spec: Replicas::ZERO,
         status: Replicas::ZERO,
         selector: None,
-        owner: owner(metadata.managed_fields.as_deref().unwrap_or_default(), field),
+        owner: owner(metadata),
     }
 }
 
-/// Who else holds the field: one that applies it if there is such a one, since it will do so again; else the last that
-/// has updated it. The API server refuses an apply against either.
-fn owner(entries: &[ManagedFieldsEntry], field: &[&str]) -> Option<Arc<str>> {
+/// Who else applies the field, and so will do it again. An older kubectl's `apply` counts, which updates: it is known by
+/// what it leaves in an annotation. Without `replicas` in that, it holds no more than the API server's default.
+fn owner(metadata: &ObjectMeta) -> Option<Arc<str>> {
     let other = |entry: &&ManagedFieldsEntry| {
-        let ours = entry.manager.as_deref() == Some(FIELD_MANAGER) && applies(entry);
-        !ours && holds(entry, field)
+        let name = entry.manager.as_deref();
+        let again = (applies(entry) && name != Some(FIELD_MANAGER))
+            || (name == Some(CLIENT_SIDE_APPLY) && applied_by_client(metadata));
+        again && holds_replicas(entry)
     };
-    let latest = entries.iter().filter(other).max_by_key(|&entry| (applies(entry), entry.time.clone()))?;
+    let entries = metadata.managed_fields.as_deref().unwrap_or_default();
+    let latest = entries.iter().filter(other).max_by_key(|entry| entry.time.clone())?;
     Some(latest.manager.as_deref().unwrap_or("unnamed").into())
+}
+
+/// Whether the last client-side apply stated `spec.replicas`.
+fn applied_by_client(metadata: &ObjectMeta) -> bool {
+    let applied = metadata.annotations.as_ref().and_then(|annotations| annotations.get(LAST_APPLIED));
+    let applied = applied.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    applied.is_some_and(|object| object["spec"]["replicas"].is_number())
 }
 
 fn applies(entry: &ManagedFieldsEntry) -> bool {
     entry.operation.as_deref() == Some("Apply")
 }
 
-fn holds(entry: &ManagedFieldsEntry, field: &[&str]) -> bool {
-    let Some(fields) = &entry.fields_v1 else { return false };
-    field.iter().try_fold(&fields.0, |at: &Value, step| at.get(step)).is_some()
+fn holds_replicas(entry: &ManagedFieldsEntry) -> bool {
+    entry.fields_v1.as_ref().is_some_and(|fields| fields.0["f:spec"]["f:replicas"].is_object())
 }
 
 #[cfg(test)]
@@ -123,16 +136,32 @@ mod tests {
     }
 
     #[test]
-    fn whoever_applies_the_count_owns_it_before_those_who_updated_it() {
+    fn whoever_applies_the_count_owns_it_and_whoever_once_updated_it_does_not() {
         let count = json!({ "f:spec": { "f:replicas": {} } });
         let image = json!({ "f:spec": { "f:template": {} } });
         let owner = |managers: &[Value]| read_apps(&deployment(managers)).owner;
-        let (helm, hand) = (entry("helm", "Apply", 0, &count), entry("kubectl-scale", "Update", 7, &count));
-        assert_eq!(owner(&[hand.clone(), helm]).as_deref(), Some("helm"));
-        let earlier = entry("kubectl-create", "Update", 3, &count);
-        assert_eq!(owner(&[hand, earlier]).as_deref(), Some("kubectl-scale"));
+        let (helm, hand) = (entry("helm", "Apply", 0, &count), entry("kubectl", "Update", 7, &count));
+        assert_eq!(owner(&[hand.clone(), helm.clone()]).as_deref(), Some("helm"));
+        assert_eq!(
+            owner(&[helm, entry("flux", "Apply", 3, &count)]).as_deref(),
+            Some("flux"),
+            "the last one"
+        );
+        assert_eq!(owner(&[hand]), None);
         assert_eq!(owner(&[entry("autoscale", "Apply", 1, &count), entry("helm", "Apply", 2, &image)]), None);
-        assert_eq!(owner(&[entry("autoscale", "Update", 1, &count)]).as_deref(), Some("autoscale"));
+    }
+
+    #[test]
+    fn a_client_side_apply_owns_the_count_if_it_states_it() {
+        let count = json!({ "f:spec": { "f:replicas": {} } });
+        let owner = |applied: &str| {
+            let mut object = deployment(&[entry(CLIENT_SIDE_APPLY, "Update", 0, &count)]);
+            object.metadata.annotations = Some([(LAST_APPLIED.to_owned(), applied.to_owned())].into());
+            read_apps(&object).owner
+        };
+        assert_eq!(owner(r#"{"spec":{"replicas":3}}"#).as_deref(), Some(CLIENT_SIDE_APPLY));
+        assert_eq!(owner(r#"{"spec":{}}"#), None);
+        assert_eq!(owner("{"), None);
     }
 
     #[test]
