@@ -1,4 +1,5 @@
 //! The executor against an API server that misbehaves in ways that a real one cannot be told to.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use autoscale_core::units::Replicas;
 use autoscale_live::controller::WriteFailure;
@@ -56,23 +57,26 @@ fn web() -> TargetRef {
 #[tokio::test]
 async fn a_conflict_and_a_busy_server_are_told_apart_and_nothing_is_sent_twice() {
     let (executor, writes) = stub(async || StatusCode::CONFLICT.into_response()).await;
-    assert_eq!(executor.scale(&web(), Replicas::ONE).await, Err(WriteFailure::Conflict));
+    assert_eq!(executor.scale(&web(), Replicas::ONE, Replicas::ONE).await, Err(WriteFailure::Conflict));
     assert_eq!(writes.load(Ordering::SeqCst), 1);
     // The server's own flow control answers in plain text, with a header.
     let busy =
         async || (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "7")], "Too many requests").into_response();
     let (executor, writes) = stub(busy).await;
     let seven = Duration::from_secs(7);
-    assert_eq!(executor.scale(&web(), Replicas::ONE).await, Err(WriteFailure::Busy(seven)));
+    assert_eq!(executor.scale(&web(), Replicas::ONE, Replicas::ONE).await, Err(WriteFailure::Busy(seven)));
     assert_eq!(writes.load(Ordering::SeqCst), 1, "the controller decides when to come again, not the client");
     let (executor, writes) = stub(async || StatusCode::SERVICE_UNAVAILABLE.into_response()).await;
-    assert_eq!(executor.scale(&web(), Replicas::ONE).await, Err(WriteFailure::Failed("(503)".into())));
+    assert_eq!(
+        executor.scale(&web(), Replicas::ONE, Replicas::ONE).await,
+        Err(WriteFailure::Failed("(503)".into()))
+    );
     assert_eq!(writes.load(Ordering::SeqCst), 1);
 }
 
 /// Waits for the write to arrive, then lets the time that it may take pass at once.
 async fn gives_up(executor: Executor, arrived: Arc<Notify>) {
-    let writing = tokio::spawn(async move { executor.scale(&web(), Replicas::ONE).await });
+    let writing = tokio::spawn(async move { executor.scale(&web(), Replicas::ONE, Replicas::ONE).await });
     arrived.notified().await;
     tokio::time::pause();
     tokio::time::advance(ANSWER_WITHIN).await;
@@ -117,6 +121,8 @@ async fn a_server_that_is_not_there_is_a_failure() {
     drop(listener);
     let client = connect(Config::new(address.parse().unwrap())).unwrap();
     let executor = Executor::new(client, WriteLimit::default());
-    let Err(WriteFailure::Failed(words)) = executor.scale(&web(), Replicas::ONE).await else { panic!() };
+    let Err(WriteFailure::Failed(words)) = executor.scale(&web(), Replicas::ONE, Replicas::ONE).await else {
+        panic!()
+    };
     assert!(words.contains("onnect"), "{words}");
 }

@@ -57,7 +57,8 @@ async fn the_shipped_role_is_enough_for_all_that_is_done() {
     let watch = Watch::start(&client, &targets, &tell);
     let executor = Executor::new(client.clone(), WriteLimit::default());
     for target in &targets {
-        until("it is allowed", async || executor.scale(target, Replicas::new(3)).await.ok()).await;
+        until("it is allowed", async || executor.scale(target, Replicas::ONE, Replicas::new(3)).await.ok())
+            .await;
     }
     for _ in &targets {
         hear(&mut news, "three replicas", |w| w.is_some_and(|w| w.spec == Replicas::new(3))).await;
@@ -97,9 +98,10 @@ async fn the_shipped_role_is_for_nothing_else() {
         plane.apply("team", target, &pods_spec()).await;
     }
     let executor = Executor::new(client.clone(), WriteLimit::default());
-    until("it is allowed", async || executor.scale(&web, Replicas::new(3)).await.ok()).await;
+    until("it is allowed", async || executor.scale(&web, Replicas::ONE, Replicas::new(3)).await.ok()).await;
 
-    let Err(WriteFailure::Failed(words)) = executor.scale(&elsewhere, Replicas::new(3)).await else {
+    let Err(WriteFailure::Failed(words)) = executor.scale(&elsewhere, Replicas::ONE, Replicas::new(3)).await
+    else {
         panic!("it scaled in a namespace that it is not for");
     };
     assert!(words.contains("forbidden") && words.ends_with("(403)"), "{words}");

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 struct Process {
     task: JoinHandle<()>,
     news: mpsc::Receiver<News>,
-    stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
 }
 
 fn start(client: Client, namespace: &str, identity: &str) -> Process {
@@ -29,7 +29,7 @@ fn start(client: Client, namespace: &str, identity: &str) -> Process {
     let task = tokio::spawn(elector.run(SystemClock, tell, async move {
         let _ = stopped.await;
     }));
-    Process { task, news, stop }
+    Process { task, news, stop: Some(stop) }
 }
 
 async fn told(process: &mut Process) -> Leadership {
@@ -65,7 +65,7 @@ async fn the_lease_of_a_killed_leader_runs_out_and_that_of_a_stopped_one_is_free
     assert!(waited.as_secs_f64() >= 3.0, "not before it has run out, but after {waited}");
 
     let mut third = start(plane.client().await, &namespace, "third");
-    second.stop.send(()).unwrap();
+    second.stop.take().unwrap().send(()).unwrap();
     assert_eq!(told(&mut second).await, Leadership::Standby);
     second.task.await.unwrap();
     assert_eq!(told(&mut third).await, Leadership::Leading);

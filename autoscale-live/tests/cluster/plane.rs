@@ -95,13 +95,9 @@ impl Plane {
     /// A token of a service account.
     pub(crate) async fn token(&self, namespace: &str, account: &str) -> String {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await, namespace);
-        let request = serde_json::to_vec(
-            &json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": { "audiences": [] } }),
-        );
-        let made: Value = accounts
-            .create_subresource("token", account, &PostParams::default(), request.unwrap())
-            .await
-            .unwrap();
+        let request = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": { "audiences": [] } });
+        let params = PostParams::default();
+        let made: Value = accounts.create_subresource("token", account, &params, &request).await.unwrap();
         made["status"]["token"].as_str().unwrap().to_owned()
     }
 

@@ -27,7 +27,7 @@ async fn replicas_are_applied_through_the_scale_and_belong_to_us() {
     for kind in ["Deployment", "StatefulSet"] {
         let target = target(&namespace, kind);
         plane.apply("team", &target, &pods_spec()).await;
-        executor(plane).await.scale(&target, Replicas::new(5)).await.unwrap();
+        executor(plane).await.scale(&target, Replicas::ONE, Replicas::new(5)).await.unwrap();
         assert_eq!(replicas(plane, &target).await, 5, "{kind}");
         let object = plane.objects(&target).await.get("web").await.unwrap();
         let entries = object.metadata.managed_fields.unwrap();
@@ -46,22 +46,18 @@ async fn what_another_manager_applies_is_left_alone_unless_it_is_taken_over() {
     let target = target(&plane.namespace("conflict").await, "Deployment");
     plane.apply("helm", &target, &spec_with(2)).await;
     let executor = executor(plane).await;
-    assert_eq!(executor.scale(&target, Replicas::new(4)).await, Err(WriteFailure::Conflict));
+    assert_eq!(executor.scale(&target, Replicas::ONE, Replicas::new(4)).await, Err(WriteFailure::Conflict));
     assert_eq!(replicas(plane, &target).await, 2);
     executor.respect(&target, Ownership::TakeOver);
-    executor.scale(&target, Replicas::new(4)).await.unwrap();
+    executor.scale(&target, Replicas::ONE, Replicas::new(4)).await.unwrap();
     assert_eq!(replicas(plane, &target).await, 4);
     executor.respect(&target, Ownership::Respect);
-    executor.scale(&target, Replicas::new(6)).await.unwrap();
+    executor.scale(&target, Replicas::ONE, Replicas::new(6)).await.unwrap();
     assert_eq!(replicas(plane, &target).await, 6, "what was taken over is ours");
     let name = "deployment/web";
     plane.kubectl(&["--namespace", &target.namespace, "scale", name, "--replicas=3"]);
-    assert_eq!(
-        executor.scale(&target, Replicas::new(6)).await,
-        Err(WriteFailure::Conflict),
-        "someone's hand"
-    );
-    assert_eq!(replicas(plane, &target).await, 3);
+    executor.scale(&target, Replicas::new(3), Replicas::new(6)).await.unwrap();
+    assert_eq!(replicas(plane, &target).await, 6, "a hand's number is no claim");
 }
 
 #[tokio::test]
@@ -69,9 +65,9 @@ async fn what_is_not_there_is_said_in_the_servers_words() {
     let plane = shared();
     let namespace = plane.namespace("absent").await;
     let executor = executor(plane).await;
-    let missing = executor.scale(&target(&namespace, "Deployment"), Replicas::ONE).await;
+    let missing = executor.scale(&target(&namespace, "Deployment"), Replicas::ONE, Replicas::ONE).await;
     assert_eq!(missing, Err(WriteFailure::Failed("deployments.apps \"web\" not found (404)".into())));
-    let unknown = executor.scale(&target(&namespace, "Sandcastle"), Replicas::ONE).await;
+    let unknown = executor.scale(&target(&namespace, "Sandcastle"), Replicas::ONE, Replicas::ONE).await;
     let words = "apps/v1 has no kind \"Sandcastle\" that lives in a namespace";
     assert_eq!(unknown, Err(WriteFailure::Failed(words.into())));
 }
@@ -107,8 +103,9 @@ async fn any_kind_with_a_scale_is_scaled() {
     });
     made.await;
     let executor = executor(plane).await;
-    executor.respect(&arena, Ownership::TakeOver);
-    executor.scale(&arena, Replicas::new(7)).await.unwrap();
+    let stale = executor.scale(&arena, Replicas::new(3), Replicas::new(7)).await;
+    assert_eq!(stale, Err(WriteFailure::Conflict), "it has changed meanwhile");
+    executor.scale(&arena, Replicas::new(2), Replicas::new(7)).await.unwrap();
     let object = plane.objects(&arena).await.get("web").await.unwrap();
     assert_eq!(object.data["spec"]["seats"], 7);
     let (tell, mut news) = tokio::sync::mpsc::channel(64);
