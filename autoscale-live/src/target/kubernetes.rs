@@ -48,6 +48,7 @@ pub enum ClusterError {
 /// When TLS or credentials cannot be set up.
 pub fn connect(mut config: Config) -> Result<Client, ClusterError> {
     config.default_retry = false;
+    config.connect_timeout = Some(ANSWER_WITHIN);
     // Watches end by themselves before that, so that silence for longer is a connection that is dead.
     config.read_timeout = Some(WATCH_FOR + ANSWER_WITHIN);
     config.reset_reader_on_write = true;

@@ -30,9 +30,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// A kind that the cluster does not know is looked for again after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// A watch that works again says nothing before something happens; one that does not fails again well within this time.
+const OVER_AFTER: Duration = Duration::from_secs(120);
 
 /// See the [module](self). The watches end when it is dropped.
 pub struct Watch {
@@ -90,7 +94,10 @@ impl Watch {
 
     /// Which watches do not work at the moment, and why.
     pub fn trouble(&self) -> BTreeMap<String, Arc<str>> {
-        lock(&self.cache).trouble.clone()
+        let fresh = |(name, (why, at)): (&String, &(Arc<str>, Instant))| {
+            (at.elapsed() < OVER_AFTER).then(|| (name.clone(), Arc::clone(why)))
+        };
+        lock(&self.cache).trouble.iter().filter_map(fresh).collect()
     }
 }
 
@@ -132,7 +139,7 @@ impl Teller {
     }
 
     fn trouble(&self, watch: &str, why: Arc<str>) {
-        lock(&self.cache).trouble.insert(watch.to_owned(), why);
+        lock(&self.cache).trouble.insert(watch.to_owned(), (why, Instant::now()));
     }
 }
 

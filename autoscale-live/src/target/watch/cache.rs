@@ -10,6 +10,7 @@ use crate::shell::News;
 use autoscale_core::sample::PodSample;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Kinds of autoscalers that objects may be scaled by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +46,8 @@ type Told = Option<(Arc<str>, Workload)>;
 pub(super) struct Cache {
     spaces: BTreeMap<Arc<str>, Space>,
     told: BTreeMap<TargetRef, Told>,
-    /// Watches that do not work, and why.
-    pub(super) trouble: BTreeMap<String, Arc<str>>,
+    /// Watches that did not work when last heard of, why, and when that was.
+    pub(super) trouble: BTreeMap<String, (Arc<str>, Instant)>,
 }
 
 impl Space {
