@@ -134,5 +134,15 @@ async fn a_broken_watch_is_begun_anew_and_misses_nothing() {
     until("it is made", async || api.create(&PostParams::default(), &pod).await.ok()).await;
     let is_late = |pods: &Vec<PodSample>| pods.iter().any(|pod| &*pod.name == "late");
     until("a pod made later", async || watch.pods(&web).filter(is_late)).await;
+    plane.kubectl(&[
+        "--namespace",
+        &web.namespace,
+        "autoscale",
+        "deployment/web",
+        "--name=h",
+        "--max=9",
+        "--cpu=50%",
+    ]);
+    hear(&mut news, "an HPA made later", |w| rival(w) == Some("HorizontalPodAutoscaler/h")).await;
     until("all watches work", async || watch.trouble().is_empty().then_some(())).await;
 }
