@@ -6,6 +6,7 @@
 //! an input, so that `tests/faults.rs` can throw all of it at it.
 
 pub mod controller;
+pub mod demo;
 pub mod journal;
 pub mod service;
 pub mod shell;
@@ -13,3 +14,4 @@ pub mod source;
 pub mod spec;
 pub mod status;
 pub mod target;
+mod tls;

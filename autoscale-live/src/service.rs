@@ -17,7 +17,7 @@ use crate::target::lease::{Candidacy, Elector};
 use crate::target::watch::Watch;
 use autoscale_core::seed::Seed;
 use autoscale_core::validate::{ConfigError, Validate};
-use kube::ResourceExt;
+use kube::{Client, ResourceExt};
 use sighting::Sights;
 use std::future::Future;
 use std::io::Write;
@@ -85,21 +85,21 @@ pub fn run(
     let runtime = runtime.map_err(|error| system("threads", error))?;
     runtime.block_on(async {
         let end = end().map_err(|error| system("signals", error))?;
-        serve(config, deciders, decisions, end).await
+        serve(connect_as_usual().await?, config, deciders, decisions, end).await
     })
 }
 
-/// The same within a runtime, until `end`.
+/// The same within a runtime, by way of a client from [`connect`](crate::target::kubernetes::connect), until `end`.
 ///
 /// # Errors
 /// As [`run`].
 pub async fn serve(
+    client: Client,
     config: ServiceConfig,
     deciders: Vec<Deciders>,
     decisions: Box<dyn Write + Send>,
     end: impl Future<Output = ()>,
 ) -> Result<(), ServiceError> {
-    let client = connect_as_usual().await?;
     let collector = Collector::new(config.prometheus)?;
     let executor = Executor::new(client.clone(), WriteLimit::default());
     let targets: Vec<TargetRef> = config.autoscalers.iter().map(LearnedAutoscaler::target).collect();

@@ -174,8 +174,7 @@ impl Collector {
     pub fn new(config: PrometheusConfig) -> Result<Self, CollectorError> {
         count_in_range("timeout_ms", u64::from(config.timeout_ms), 100, 60_000)?;
         count_in_range("window_seconds", u64::from(config.window_seconds), 5, 3600)?;
-        // Whoever was first has chosen; all choose the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        crate::tls::choose_provider();
         let mut http = reqwest::Client::builder().connect_timeout(Duration::from_secs(2));
         if let Some(file) = &config.ca_file {
             let told =

@@ -86,7 +86,8 @@ impl fmt::Display for Metric {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Queries {
-    /// Requests that arrive, per second.
+    /// Requests that arrive, per second: those received where a service counts them, else those that ended, which are
+    /// fewer while a queue grows.
     pub arrival_rate: String,
     /// Seconds since the newest sample of any pod.
     pub age: String,
@@ -108,7 +109,10 @@ impl Default for Queries {
     fn default() -> Self {
         let text = |query: &str| query.to_owned();
         Self {
-            arrival_rate: text("sum by ({by}) (rate(http_requests_total{{selector}}[{window}]))"),
+            arrival_rate: text(
+                "sum by ({by}) (rate(http_requests_received_total{{selector}}[{window}])) \
+                 or sum by ({by}) (rate(http_requests_total{{selector}}[{window}]))",
+            ),
             age: text("time() - max by ({by}) (timestamp(http_requests_total{{selector}}))"),
             error_rate: text(
                 "sum by ({by}) (rate(http_requests_total{{selector}, code=~\"5..\"}[{window}]))",
