@@ -5,6 +5,8 @@
 
 mod cluster {
     mod access;
+    #[cfg(feature = "end-to-end-tests")]
+    mod end_to_end;
     mod leases;
     pub(crate) mod plane;
     mod scaling;

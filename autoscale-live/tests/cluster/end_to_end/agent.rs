@@ -1,0 +1,133 @@
+//! A node that runs each pod as a process, on a loopback address of its own.
+
+use super::super::plane::Plane;
+use axum::Json;
+use axum::routing::get;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+const PORT: u16 = 8080;
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A process that is a pod.
+struct Running {
+    child: Child,
+    address: String,
+    ready: bool,
+}
+
+pub(crate) struct Agent {
+    /// Where Prometheus asks whom to scrape.
+    pub(crate) discovery: String,
+    /// Base URLs of the pods that are ready.
+    pub(crate) backends: watch::Receiver<Vec<String>>,
+    _task: JoinHandle<()>,
+}
+
+impl Agent {
+    pub(crate) async fn start(plane: &Plane, namespace: &str) -> Self {
+        let client = plane.client().await;
+        let nodes: Api<Node> = Api::all(client.clone());
+        let node = json!({
+            "metadata": { "name": "node" },
+            "status": {
+                "capacity": { "cpu": "64", "memory": "64Gi", "pods": "110" },
+                "allocatable": { "cpu": "64", "memory": "64Gi", "pods": "110" },
+                "conditions": [{ "type": "Ready", "status": "True", "reason": "Test" }],
+            },
+        });
+        nodes.create(&PostParams::default(), &serde_json::from_value(node.clone()).unwrap()).await.unwrap();
+        let status = Patch::Merge(json!({ "status": node["status"] }));
+        nodes.patch_status("node", &PatchParams::default(), &status).await.unwrap();
+        let (tell, backends) = watch::channel(Vec::new());
+        let (found, scraped) = watch::channel(json!([]));
+        let pods: Api<Pod> = Api::namespaced(client, namespace);
+        let space = namespace.to_owned();
+        let task = tokio::spawn(async move {
+            let (mut running, mut count) = (BTreeMap::new(), 0);
+            loop {
+                // The API server may be away for a while.
+                if let Ok(list) = pods.list(&ListParams::default()).await {
+                    for pod in list {
+                        look_after(&pods, &pod, &mut running, &mut count).await;
+                    }
+                    let ready = running.values().filter(|pod: &&Running| pod.ready);
+                    tell.send_replace(ready.map(|pod| format!("http://{}", pod.address)).collect());
+                    let target = |(name, pod): (&String, &Running)| json!({ "targets": [pod.address], "labels": { "namespace": space, "app": "web", "pod": name } });
+                    found.send_replace(running.iter().map(target).collect::<Vec<Value>>().into());
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+        let answer = move || {
+            let scraped = scraped.borrow().clone();
+            async move { Json(scraped) }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let discovery = format!("http://{}/targets", listener.local_addr().unwrap());
+        let router = axum::Router::new().route("/targets", get(answer));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { discovery, backends, _task: task }
+    }
+}
+
+/// Starts, watches and ends what belongs to a pod.
+async fn look_after(pods: &Api<Pod>, pod: &Pod, running: &mut BTreeMap<String, Running>, count: &mut u32) {
+    let name = pod.name_any();
+    if pod.metadata.deletion_timestamp.is_some() {
+        if let Some(Running { mut child, .. }) = running.remove(&name) {
+            let process = child.id().unwrap_or_default().to_string();
+            let _ = Command::new("kill").args(["-TERM", &process]).status().await;
+            let gone = pods.clone();
+            tokio::spawn(async move {
+                let _ = child.wait().await;
+                let _ = gone.delete(&name, &DeleteParams::default().grace_period(0)).await;
+            });
+        }
+        return;
+    }
+    let bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_deref() == Some("node"));
+    if bound && !running.contains_key(&name) {
+        *count += 1;
+        // Of several test processes at a time, each has addresses of its own.
+        let address =
+            format!("127.{}.{}.{}:{PORT}", 10 + std::process::id() % 200, *count / 250, 1 + *count % 250);
+        // Lags between one and three seconds, the same in every run.
+        let start_ms = (1000 + (*count * 733) % 2000).to_string();
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../debug/examples/demo_service");
+        let child = Command::new(program)
+            .args([&address, "2", "50", &start_ms])
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("cargo has built the example");
+        running.insert(name.clone(), Running { child, address, ready: false });
+        report(pods, &name, &running[&name], "False").await;
+    }
+    if let Some(pod) = running.get_mut(&name).filter(|pod| !pod.ready) {
+        pod.ready = tokio::net::TcpStream::connect(&pod.address).await.is_ok();
+        if pod.ready {
+            report(pods, &name, pod, "True").await;
+        }
+    }
+}
+
+async fn report(pods: &Api<Pod>, name: &str, pod: &Running, ready: &str) {
+    let now = k8s_openapi::jiff::Timestamp::now();
+    let (ip, _) = pod.address.split_once(':').unwrap();
+    let condition = |kind: &str| json!({ "type": kind, "status": ready, "lastTransitionTime": now });
+    let status = json!({ "status": {
+        "phase": "Running", "podIP": ip, "startTime": now,
+        "conditions": [condition("Ready"), condition("ContainersReady")],
+    } });
+    let _ = pods.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await;
+}
