@@ -89,9 +89,8 @@ async fn requests_are_served_or_wait_or_are_refused_and_whoever_leaves_is_counte
 async fn costs_can_be_changed_while_it_runs() {
     let demo = start(ServiceConfig { cost: SLEEP, ..ServiceConfig::default() }).await;
     let (client, url) = (client(), format!("{}/cost", demo.url));
-    let put = |body: &'static str| {
-        client.put(&url).header("content-type", "application/json").body(body).send()
-    };
+    let put =
+        |body: &'static str| client.put(&url).header("content-type", "application/json").body(body).send();
     let changed = put(r#"{"work":"sleep","meanMs":0.5}"#).await.unwrap();
     assert_eq!(changed.status(), 200);
     let wrong = [
@@ -129,10 +128,12 @@ async fn at_its_end_it_says_so_first_and_finishes_what_it_has() {
 #[tokio::test]
 async fn response_times_count_from_when_a_request_was_meant_to_be_sent() {
     let demo = start(ServiceConfig { workers: 1, queue: 100, cost: SLEEP, ..ServiceConfig::default() }).await;
-    let config =
-        LoadConfig { spacing: Spacing::Even, patience_ms: 60_000, ..LoadConfig::to(&format!("{}/", demo.url)) };
-    let rates =
-        Rates::constant(RequestRate::new(100.0).unwrap(), Duration::from_millis(500)).unwrap();
+    let config = LoadConfig {
+        spacing: Spacing::Even,
+        patience_ms: 60_000,
+        ..LoadConfig::to(&format!("{}/", demo.url))
+    };
+    let rates = Rates::constant(RequestRate::new(100.0).unwrap(), Duration::from_millis(500)).unwrap();
     let report = load::run(&config, &rates, std::future::pending()).await.unwrap();
     assert_eq!((report.due, report.answered), (50, 50));
     // The k-th request is meant to be sent after 5 + 10 k ms and done after 20 (k + 1) ms at the earliest. A client that

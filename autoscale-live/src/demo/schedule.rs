@@ -145,6 +145,8 @@ mod tests {
     fn nothing_lasts_no_time() {
         let refused = Rates::constant(RequestRate::ZERO, Duration::ZERO).unwrap_err().to_string();
         assert!(refused.contains("step: 0 s"), "{refused}");
-        assert!(Rates::new(Duration::from_secs(1), Vec::new()).unwrap_err().to_string().contains("at least one"));
+        assert!(
+            Rates::new(Duration::from_secs(1), Vec::new()).unwrap_err().to_string().contains("at least one")
+        );
     }
 }

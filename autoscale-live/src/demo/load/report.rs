@@ -60,7 +60,11 @@ impl LoadReport {
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { took, due, answered, refused, failed, timed_out, broken, unsent, .. } = self;
-        writeln!(f, "{due} requests in {:.1} s: {answered} answered, {refused} refused, {failed} failed, {timed_out} timed out, {broken} broken, {unsent} not sent", took.as_secs_f64())?;
+        writeln!(
+            f,
+            "{due} requests in {:.1} s: {answered} answered, {refused} refused, {failed} failed, {timed_out} timed out, {broken} broken, {unsent} not sent",
+            took.as_secs_f64()
+        )?;
         let ms = |time: Duration| time.as_secs_f64() * 1000.0;
         match self.latency {
             None => writeln!(f, "no response times")?,
@@ -75,7 +79,12 @@ impl fmt::Display for LoadReport {
                 ms(self.slowest)
             )?,
         }
-        write!(f, "{:.1} answers a second; requests were sent up to {:.1} ms late (p99)", self.goodput().per_second(), ms(self.late))
+        write!(
+            f,
+            "{:.1} answers a second; requests were sent up to {:.1} ms late (p99)",
+            self.goodput().per_second(),
+            ms(self.late)
+        )
     }
 }
 
