@@ -116,6 +116,13 @@ fn settled() -> Timestamp {
     Timestamp::from_secs((SystemClock.now().as_secs_f64() - 0.5).floor() as i64)
 }
 
+/// Waits for the first samples of all of these.
+async fn until_seen(collector: &Collector, targets: &[TargetRef]) {
+    while collector.collect(targets, SystemClock.now()).await.values().any(Result::is_err) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn measurements_are_what_the_services_have_counted() {
     let pods = pods().await;
@@ -128,8 +135,9 @@ async fn measurements_are_what_the_services_have_counted() {
     .await;
     let collector = Collector::new(config(&prometheus)).unwrap();
     let targets = ["web", "cache", "absent"].map(target);
-    // Until a window is full and counters have been seen before it.
-    tokio::time::sleep(Duration::from_secs(u64::from(WINDOW) + 4)).await;
+    // Prometheus takes seconds to find whom to scrape; then a window must fill.
+    until_seen(&collector, &targets[..2]).await;
+    tokio::time::sleep(Duration::from_secs(u64::from(WINDOW) + 3)).await;
     for _ in 0..10 {
         let at = settled();
         let found = collector.collect(&targets, at).await;

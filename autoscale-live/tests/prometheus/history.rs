@@ -69,11 +69,13 @@ impl History {
         let before = |t: Timestamp| value(looks.partition_point(|look| look.0 <= t).saturating_sub(1));
         let after = |t: Timestamp| value(looks.partition_point(|look| look.0 < t).min(looks.len() - 1));
         let apart = Duration::from_secs(u64::from(window) - 1);
-        let phases = (0..=50).map(|k| t - Duration::from_millis(20 * k));
+        // Each covers all phases down to the next.
+        let step = Duration::from_millis(10);
+        let phases = (0..100).map(|k| t - step * k);
         let rates = phases.map(|newest| {
             let oldest = newest - apart;
-            let least = before(newest) - after(oldest + READ_WITHIN);
-            let most = after(newest + READ_WITHIN) - before(oldest);
+            let least = before(newest - step) - after(oldest + READ_WITHIN);
+            let most = after(newest + READ_WITHIN) - before(oldest - step);
             (least / apart.as_secs_f64(), most / apart.as_secs_f64())
         });
         rates.fold(Between { low: f64::INFINITY, high: f64::NEG_INFINITY }, |so_far, (least, most)| Between {
