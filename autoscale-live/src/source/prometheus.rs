@@ -8,6 +8,7 @@ use autoscale_core::units::{RequestRate, Timestamp};
 use autoscale_core::validate::{ConfigError, count_in_range};
 use prometheus_http_query::response::{Data, InstantVector, PromqlResult};
 use prometheus_http_query::{Client, InstantQueryBuilder};
+use reqwest::{StatusCode, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -174,6 +175,10 @@ impl Collector {
     pub fn new(config: PrometheusConfig) -> Result<Self, CollectorError> {
         count_in_range("timeout_ms", u64::from(config.timeout_ms), 100, 60_000)?;
         count_in_range("window_seconds", u64::from(config.window_seconds), 5, 3600)?;
+        if Url::parse(&config.url).is_ok_and(|url| url.password().is_some() || !url.username().is_empty()) {
+            let told = "holds a name or a password; expected http://HOST:PORT, and those in `auth`";
+            return Err(CollectorError::Client(told.to_owned()));
+        }
         crate::tls::choose_provider();
         let mut http = reqwest::Client::builder().connect_timeout(Duration::from_secs(2));
         if let Some(file) = &config.ca_file {
@@ -245,7 +250,7 @@ impl Collector {
                 let column = match answer.await {
                     Err(_) => Err(failed(format!("no answer within {timeout:?}"))),
                     Ok(Err(refusal)) => Err(failed(refusal.reason)),
-                    Ok(Ok(series)) => Ok(by_label(&series, &labels)),
+                    Ok(Ok(series)) => by_label(&series, &labels).map_err(failed),
                 };
                 (metric, column)
             });
@@ -276,17 +281,24 @@ struct Refusal {
 struct Body {
     data: Option<PromqlResult>,
     error: Option<String>,
+    #[serde(default)]
+    warnings: Vec<String>,
 }
 
-/// One question. A query that is wrong is wrong the second time, too; a server that is not there may be then.
+/// One question. A query that is wrong is wrong the second time, too; a server that is busy or not there may be better then.
+/// An answer with a warning leaves something out (a store that did not answer, say) or means something else.
 async fn ask(request: InstantQueryBuilder) -> Result<Vec<InstantVector>, Refusal> {
     let refused = |again, reason: String| Refusal { reason, again };
-    let response = request.post_raw().await.map_err(|error| refused(Again::Perhaps, error.to_string()))?;
+    let response = request.post_raw().await.map_err(|error| refused(Again::Perhaps, with_causes(&error)))?;
     let status = response.status();
-    let bytes = response.bytes().await.map_err(|error| refused(Again::Perhaps, error.to_string()))?;
-    let again = if status.is_client_error() { Again::No } else { Again::Perhaps };
+    let bytes = response.bytes().await.map_err(|error| refused(Again::Perhaps, with_causes(&error)))?;
+    let busy = status == StatusCode::TOO_MANY_REQUESTS;
+    let again = if status.is_client_error() && !busy { Again::No } else { Again::Perhaps };
     match serde_json::from_slice::<Body>(&bytes) {
-        Ok(Body { error: Some(error), .. }) => Err(refused(Again::No, error)),
+        Ok(Body { error: Some(error), .. }) => Err(refused(again, error)),
+        Ok(Body { warnings, .. }) if !warnings.is_empty() => {
+            Err(refused(Again::Perhaps, format!("warning: {}", warnings.join("; "))))
+        }
         Ok(Body { data: Some(answer), .. }) if status.is_success() => match answer.into_inner().0 {
             Data::Vector(series) => Ok(series),
             _ => Err(refused(Again::No, "the answer is no instant vector".to_owned())),
@@ -296,13 +308,24 @@ async fn ask(request: InstantQueryBuilder) -> Result<Vec<InstantVector>, Refusal
     }
 }
 
+/// An error with what it came from: the outermost alone tells little.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Values by the labels of namespace and workload; series without them are nobody's.
-fn by_label(series: &[InstantVector], labels: &(String, String)) -> Column {
-    let value = |series: &InstantVector| {
+fn by_label(series: &[InstantVector], labels: &(String, String)) -> Result<Column, String> {
+    let mut column = Column::new();
+    for series in series {
         let label = |name: &String| series.metric().get(name).cloned();
-        Some(((label(&labels.0)?, label(&labels.1)?), series.sample().value()))
-    };
-    series.iter().filter_map(value).collect()
+        let (Some(namespace), Some(name)) = (label(&labels.0), label(&labels.1)) else { continue };
+        let twice = format!("two series for {namespace}/{name}; expected one, as by sum by ({{by}})");
+        if column.insert((namespace, name), series.sample().value()).is_some() {
+            return Err(twice);
+        }
+    }
+    Ok(column)
 }
 
 fn whole_seconds(at: Timestamp) -> i64 {

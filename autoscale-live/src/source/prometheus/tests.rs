@@ -110,17 +110,7 @@ async fn what_is_missing_or_no_number_is_named() {
     let fault = collect(config, "cache").await.unwrap_err();
     assert!(matches!(fault, MetricsFault::Missing(Metric::ArrivalRate | Metric::Age)), "{fault}");
     for value in ["NaN", "+Inf", "-1"] {
-        let answer = move |query: &str| {
-            vector(
-                if query.starts_with("sum by (namespace, app) (rate(http_requests_total{namespace=~\"shop\"}")
-                {
-                    value
-                } else {
-                    "2"
-                },
-                &[],
-            )
-        };
+        let answer = move |query: &str| vector(if query.contains("received") { value } else { "2" }, &[]);
         let fault = collect(PrometheusConfig::at(&stub(answer).await.0), "web").await.unwrap_err();
         assert!(matches!(fault, MetricsFault::Value { metric: Metric::ArrivalRate, .. }), "{fault}");
     }
@@ -138,16 +128,54 @@ async fn a_query_that_fails_is_named_with_what_came() {
         axum::Json(serde_json::json!({"status": "success", "data": data})).into_response()
     };
     let busy = || (StatusCode::TOO_MANY_REQUESTS, "later").into_response();
-    let cases: [(fn() -> Response, &str); 4] = [
+    let broken = || (StatusCode::INTERNAL_SERVER_ERROR, "oh").into_response();
+    let twice = || vector("1", &[("web", "2")]);
+    let partial = || {
+        let data = serde_json::json!({"resultType": "vector", "result": []});
+        axum::Json(serde_json::json!({"status": "success", "data": data, "warnings": ["store-2 is away"]}))
+            .into_response()
+    };
+    let cases: [(fn() -> Response, &str); 7] = [
         (bad, "parse error"),
         (half, "no answer of Prometheus"),
         (scalar, "vector"),
         (busy, "HTTP status 429"),
+        (broken, "HTTP status 500"),
+        (twice, "two series for shop/web"),
+        (partial, "warning: store-2 is away"),
     ];
     for (answer, part) in cases {
         let fault = collect(failing("in_flight", answer).await, "web").await.unwrap_err();
         let MetricsFault::Query { metric: Metric::InFlight, reason } = &fault else { panic!("{fault}") };
         assert!(reason.contains(part), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_busy_is_asked_once_more_and_who_does_not_understand_is_not() {
+    for (status, asked_for_it) in [
+        (StatusCode::SERVICE_UNAVAILABLE, 2),
+        (StatusCode::TOO_MANY_REQUESTS, 2),
+        (StatusCode::UNPROCESSABLE_ENTITY, 1),
+    ] {
+        let seen = Arc::new(Mutex::new(0));
+        let times = Arc::clone(&seen);
+        let answer = move |query: &str| {
+            let mut times = times.lock().unwrap();
+            *times += u32::from(query.contains("queued"));
+            if query.contains("queued") && *times == 1 {
+                let error = serde_json::json!({"status": "error", "errorType": "x", "error": "not now"});
+                (status, axum::Json(error)).into_response()
+            } else {
+                vector("2", &[])
+            }
+        };
+        let answer = collect(PrometheusConfig::at(&stub(answer).await.0), "web").await;
+        assert_eq!(*seen.lock().unwrap(), asked_for_it, "{status}");
+        match answer {
+            Ok(metrics) => assert_eq!((metrics.queued, asked_for_it), (2.0, 2)),
+            Err(fault) => assert_eq!((fault.to_string().as_str(), asked_for_it), ("queued: not now", 1)),
+        }
     }
 }
 
@@ -161,7 +189,8 @@ async fn silence_is_a_fault_in_time() {
     assert!(fault.to_string().contains("no answer within 200ms"), "{fault}");
     drop(listener);
     let gone = collect(PrometheusConfig { timeout_ms: 400, ..PrometheusConfig::at(&url) }, "web").await;
-    assert!(matches!(gone, Err(MetricsFault::Query { .. })), "{gone:?}");
+    let fault = gone.unwrap_err().to_string();
+    assert!(fault.contains("refused"), "{fault}");
 }
 
 #[test]
@@ -172,6 +201,8 @@ fn what_cannot_be_asked_is_refused() {
     assert!(short.contains("prometheus.timeout_ms: 5") && short.contains("100 to 60000"), "{short}");
     let nowhere = said(PrometheusConfig::at("somewhere"));
     assert!(nowhere.contains("somewhere") && nowhere.contains("http://HOST:PORT"), "{nowhere}");
+    let told = said(PrometheusConfig::at("http://ann:sesame@localhost:9090"));
+    assert!(told.contains("auth") && !told.contains("sesame"), "{told}");
     let ca_file = Some(PathBuf::from("no-such.pem"));
     assert!(said(PrometheusConfig { ca_file, ..config }).contains("no-such.pem"));
 }

@@ -1,0 +1,11 @@
+//! The collector against a real Prometheus: `.ci/live` fetches one and runs these.
+//!
+//! It scrapes demo services that answer real requests, and what the collector then says is held against what the services
+//! themselves have counted.
+
+mod prometheus {
+    mod collecting;
+    mod history;
+    mod pods;
+    mod server;
+}
