@@ -1,6 +1,6 @@
 //! A demo service as a process of its own: `demo_service ADDRESS WORKERS COST_MS START_MS`.
 //!
-//! It begins to listen after START_MS, as a service does that has to load something first, and ends when it is told to.
+//! It begins to listen after `START_MS`, as a service does that has to load something first, and ends when it is told to.
 
 use autoscale_live::demo::service::{Service, ServiceConfig, serve};
 use autoscale_live::demo::{Cost, Spread, Work};

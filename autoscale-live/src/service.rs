@@ -123,7 +123,7 @@ pub async fn serve(
     let (faults, watched) = (sights.faults(), watch);
     let shell = Shell::new(fleet, sights, executor, journal, SystemClock);
     if let Some(address) = config.listen {
-        let listener = TcpListener::bind(address).await.map_err(|error| system(address, error))?;
+        let listener = TcpListener::bind(address).await.map_err(|error| system(&address, error))?;
         let trouble = move || {
             let mut trouble = watched.trouble();
             trouble.extend(faults.lock().unwrap_or_else(PoisonError::into_inner).clone());
@@ -171,6 +171,6 @@ fn end() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn system(what: impl ToString, error: std::io::Error) -> ServiceError {
+fn system(what: &(impl ToString + ?Sized), error: std::io::Error) -> ServiceError {
     ServiceError::System { what: what.to_string(), error }
 }

@@ -1,4 +1,10 @@
 //! The demo service and its load, both over real sockets.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::float_cmp,
+    reason = "a test fails by panicking, and counts are whole"
+)]
 
 use autoscale_core::units::RequestRate;
 use autoscale_live::demo::load::{self, LoadConfig};

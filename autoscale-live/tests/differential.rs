@@ -88,7 +88,7 @@ impl StepSink for Shadowing {
     }
 }
 
-fn agree(policy: impl Policy + Clone + Send + 'static) {
+fn agree<P: Policy + Clone + Send + 'static>(policy: &P) {
     // Most scrapes are lost, so that the ladder is climbed both ways.
     let mut config = Scenario::builtin("bursts").expect("built in").config().clone();
     config.metrics.scrape_loss = 0.9;
@@ -143,17 +143,17 @@ fn agree(policy: impl Policy + Clone + Send + 'static) {
 
 #[test]
 fn the_hpa_is_granted_the_same_in_both() {
-    agree(Hpa::new(HpaConfig::default()).expect("valid"));
+    agree(&Hpa::new(HpaConfig::default()).expect("valid"));
 }
 
 #[test]
 fn a_forecast_is_granted_the_same_in_both() {
     let capacity = PodCapacity::new(RequestRate::new(35.0).expect("finite"), 2).expect("valid");
     let predictive = Predictive::new(capacity, PredictiveConfig::default(), Duration::from_secs(15));
-    agree(predictive.expect("valid"));
+    agree(&predictive.expect("valid"));
 }
 
 #[test]
 fn a_random_policy_is_granted_the_same_in_both() {
-    agree(RandomPolicy::new(Duration::from_secs(15)));
+    agree(&RandomPolicy::new(Duration::from_secs(15)));
 }

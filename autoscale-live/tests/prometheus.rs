@@ -2,6 +2,12 @@
 //!
 //! It scrapes demo services that answer real requests, and what the collector then says is held against what the services
 //! themselves have counted.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and says what it saw"
+)]
 
 mod prometheus {
     mod collecting;

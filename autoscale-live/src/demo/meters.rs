@@ -97,7 +97,7 @@ impl Meters {
         self.ended(Ending::Answered);
     }
 
-    /// In the text format of OpenMetrics.
+    /// In the text format of `OpenMetrics`.
     pub(super) fn page(&self, inside: Inside) -> String {
         self.in_flight.set(inside.in_flight as i64);
         self.queued.set(inside.queued as i64);

@@ -180,13 +180,13 @@ async fn set_cost(State(service): State<Service>, asked: Result<Json<Cost>, Json
     let refused = |reason: String| (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response();
     match asked {
         Err(rejection) => refused(rejection.body_text()),
-        Ok(Json(asked)) => match asked.check() {
-            Err(error) => refused(error.to_string()),
-            Ok(()) => {
-                *service.cost() = asked;
-                Json(asked).into_response()
+        Ok(Json(asked)) => {
+            if let Err(error) = asked.check() {
+                return refused(error.to_string());
             }
-        },
+            *service.cost() = asked;
+            Json(asked).into_response()
+        }
     }
 }
 

@@ -71,7 +71,7 @@ impl Source for Sights {
                 }
                 pods
             });
-            let seen = |metrics| pods.as_deref().map(|pods| measurement(metrics, pods));
+            let seen = |metrics| pods.as_deref().map(|pods| measurement(&metrics, pods));
             let measurement = metrics.ok().and_then(seen);
             (target, Sighting { measurement, pods, series: Vec::new() })
         };
@@ -80,10 +80,10 @@ impl Source for Sights {
 }
 
 /// What Prometheus and the API server show together. What was asked for is the controller's to know.
-fn measurement(metrics: ServiceMetrics, pods: &[PodSample]) -> Measurement {
+fn measurement(metrics: &ServiceMetrics, pods: &[PodSample]) -> Measurement {
     let count =
         |which: fn(&PodSample) -> bool| Replicas::new(pods.iter().filter(|pod| which(pod)).count() as u32);
-    let ServiceMetrics { at, age, arrival_rate, error_rate, timeout_rate, in_flight, queued, latency } =
+    let &ServiceMetrics { at, age, arrival_rate, error_rate, timeout_rate, in_flight, queued, latency } =
         metrics;
     Measurement {
         at,

@@ -15,6 +15,9 @@ struct Question {
     time: String,
 }
 
+/// An answer, and what is said of it.
+type Case = (fn() -> Response, &'static str);
+
 /// A Prometheus that answers each question by `answer`.
 async fn stub(answer: impl Fn(&str) -> Response + Clone + Send + Sync + 'static) -> (String, Asked) {
     let asked = Asked::default();
@@ -135,7 +138,7 @@ async fn a_query_that_fails_is_named_with_what_came() {
         axum::Json(serde_json::json!({"status": "success", "data": data, "warnings": ["store-2 is away"]}))
             .into_response()
     };
-    let cases: [(fn() -> Response, &str); 7] = [
+    let cases: [Case; 7] = [
         (bad, "parse error"),
         (half, "no answer of Prometheus"),
         (scalar, "vector"),
