@@ -178,8 +178,8 @@ impl Cluster {
                 self.wake_at = self.wake_at.min(self.now + PERIOD);
                 Ok(())
             }
-            Event::Answer { late, measured, pods } => self.answer(late, measured, pods),
-            Event::Write(reply) => self.reply(reply),
+            Event::Answer { late, measured, pods } => self.answer(late, &measured, pods),
+            Event::Write(reply) => self.reply(reply.as_ref()),
             Event::Foreign(count) => {
                 self.change(|object| object.spec = Replicas::new(count));
                 Ok(())
@@ -228,7 +228,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn answer(&mut self, late: bool, measured: Measured, pods: Option<i64>) -> Result<(), TestCaseError> {
+    fn answer(&mut self, late: bool, measured: &Measured, pods: Option<i64>) -> Result<(), TestCaseError> {
         let Some(round) = (if late { self.rounds.0 } else { self.rounds.1 }) else { return Ok(()) };
         let counts = pods.map(|percent| (self.object.status.get(), percent));
         let pods = counts.map(|(count, percent)| pods_at(count, percent, self.now));
@@ -240,7 +240,7 @@ impl Cluster {
         self.give(Input::Collected(Collected { round, measurement, pods, series: Vec::new() }))
     }
 
-    fn reply(&mut self, reply: Option<Reply>) -> Result<(), TestCaseError> {
+    fn reply(&mut self, reply: Option<&Reply>) -> Result<(), TestCaseError> {
         let Some((ticket, to)) = self.writes.pop_front() else { return Ok(()) };
         // What is lost may have been carried out all the same.
         if matches!(reply, None | Some(Reply::Done)) {
@@ -354,7 +354,7 @@ impl Cluster {
     }
 }
 
-fn measurement(now: Timestamp, measured: Measured) -> Option<Measurement> {
+fn measurement(now: Timestamp, measured: &Measured) -> Option<Measurement> {
     let well = |rate: u32| Measurement {
         at: now,
         age: Duration::from_secs(5),
@@ -369,8 +369,8 @@ fn measurement(now: Timestamp, measured: Measured) -> Option<Measurement> {
         replicas: ReplicaCounts::default(),
     };
     match measured {
-        Measured::Well(rate) => Some(well(rate)),
-        Measured::Old(age) => Some(Measurement { age: Duration::from_secs(u64::from(age)), ..well(50) }),
+        Measured::Well(rate) => Some(well(*rate)),
+        Measured::Old(age) => Some(Measurement { age: Duration::from_secs(u64::from(*age)), ..well(50) }),
         Measured::Frozen => Some(well(77)),
         Measured::Infinite => {
             Some(Measurement { cpu_utilization: Some(Utilization::from_fraction(f64::INFINITY)), ..well(50) })
