@@ -1,7 +1,7 @@
 //! What is scaled: its name, and the cluster that it is in.
 //!
 //! [`kubernetes`] makes the client and knows kinds. [`executor`] writes `spec.replicas`, [`watch`] keeps a picture of the
-//! targets , of who else scales them  and of their pods ([`pods`], [`usage`]). [`lease`] says
+//! targets , of who else scales them  and of their pods (`pods`, [`usage`]). [`lease`] says
 //! which of several processes writes, [`events`] tells people what was done.
 
 pub mod events;
