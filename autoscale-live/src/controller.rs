@@ -29,6 +29,7 @@ use autoscale_core::seed::Seed;
 use autoscale_core::units::{Replicas, TimeOfWeek, Timestamp};
 use serde::Serialize;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Periods without an answer after which a write is given up.
 const PATIENCE: u32 = 2;
@@ -174,6 +175,11 @@ impl Controller {
         }
     }
 
+    /// How often it decides.
+    pub fn period(&self) -> Duration {
+        self.deciders.policy.cadence().period
+    }
+
     /// Whether any decision has been made.
     pub const fn has_decided(&self) -> bool {
         self.last.is_some()
@@ -194,7 +200,7 @@ impl Controller {
         self.awaited = Some(Round(self.rounds));
         commands.push(Command::Collect(Round(self.rounds)));
         let late = now.since(due).as_micros() % cadence.period.as_micros().max(1);
-        let next = if now < due { now } else { now - std::time::Duration::from_micros(late as u64) };
+        let next = if now < due { now } else { now - Duration::from_micros(late as u64) };
         let next = next + cadence.period;
         self.due = Some(next);
         commands.push(Command::WakeAt(next));
@@ -260,7 +266,8 @@ impl Controller {
             Granted { bound, ..granted }
         };
         let measurement = shown.last().cloned();
-        let effect = self.effect(now, &workload, granted.replicas);
+        let block = self.against_writing(now, &workload);
+        let effect = self.effect(workload.spec, granted.replicas, block.as_ref());
         if effect == Effect::Written {
             let to = granted.replicas;
             self.writes.count += 1;
@@ -279,6 +286,8 @@ impl Controller {
             spec,
             wish,
             granted,
+            mode: self.setup.mode,
+            block,
             effect,
             measurement,
             pods: PodCounts {
@@ -290,13 +299,13 @@ impl Controller {
         commands.push(Command::Record(Box::new(record)));
     }
 
-    fn effect(&self, now: Timestamp, workload: &Workload, granted: Replicas) -> Effect {
-        if granted == workload.spec {
+    fn effect(&self, spec: Replicas, granted: Replicas, block: Option<&Block>) -> Effect {
+        if granted == spec {
             Effect::Unchanged
         } else if self.setup.mode == Mode::Shadow {
             Effect::Shadow
         } else {
-            self.against_writing(now, workload).map_or(Effect::Written, Effect::Blocked)
+            block.cloned().map_or(Effect::Written, Effect::Blocked)
         }
     }
 

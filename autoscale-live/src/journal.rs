@@ -49,7 +49,7 @@ impl Journal for Vec<Box<dyn Journal>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::{Block, Effect, PodCounts};
+    use crate::controller::{Block, Effect, Mode, PodCounts};
     use autoscale_core::guard::Rung;
     use autoscale_core::limits::{Bound, Granted};
     use autoscale_core::policy::{Decision, Reason};
@@ -77,6 +77,11 @@ mod tests {
             spec: Replicas::new(5),
             wish: Decision::scale_to(Replicas::new(9), Reason::rule("learned")),
             granted: Granted { replicas: Replicas::new(8), bound: Bound::Max },
+            mode: Mode::Active,
+            block: match &effect {
+                Effect::Blocked(block) => Some(block.clone()),
+                _ => None,
+            },
             effect,
             measurement: None,
             pods: PodCounts::default(),

@@ -1,28 +1,32 @@
 //! The controller as a process: everything put together, from the configuration to the last write.
 
 mod announce;
+mod report;
+mod resources;
+mod roster;
 mod sighting;
+mod staffing;
 
-use crate::controller::{Controller, Deciders, Leadership};
+use crate::controller::{Deciders, Leadership};
 use crate::journal::{JsonLines, Metrics};
-use crate::shell::{Fleet, Journal, News, Shell, SystemClock};
+use crate::shell::{Clock, Fleet, Journal, News, Shell, SystemClock};
 use crate::source::{Collector, CollectorError, PrometheusConfig};
 use crate::spec::LearnedAutoscaler;
-use crate::status;
-use crate::target::TargetRef;
+use crate::status::{self, Readiness};
 use crate::target::events::Announcer;
 use crate::target::executor::{Executor, WriteLimit};
 use crate::target::kubernetes::{ClusterError, connect_as_usual};
 use crate::target::lease::{Candidacy, Elector};
 use crate::target::watch::Watch;
-use autoscale_core::seed::Seed;
-use autoscale_core::validate::{ConfigError, Validate};
-use kube::{Client, ResourceExt};
+use kube::Client;
+use roster::Roster;
 use sighting::Sights;
+use staffing::{Outlets, Staffing, Troubles};
 use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -30,10 +34,24 @@ use tokio::sync::{mpsc, watch};
 /// News that may wait to be heard.
 const UNHEARD: usize = 1024;
 
+/// What to scale.
+pub enum Autoscalers {
+    /// These.
+    Given(Vec<LearnedAutoscaler>),
+    /// The custom resources of these namespaces, of the whole cluster where none is named, as they come and go. Their status
+    /// is kept up to date.
+    Watched(Vec<Arc<str>>),
+}
+
+/// Makes those who decide for an autoscaler, or says what is wrong with what it names.
+pub type MakeDeciders = dyn Fn(&LearnedAutoscaler) -> Result<Deciders, String> + Send + Sync;
+
 /// What a controller process is told.
 pub struct ServiceConfig {
     /// What to scale.
-    pub autoscalers: Vec<LearnedAutoscaler>,
+    pub autoscalers: Autoscalers,
+    /// Who decides.
+    pub deciders: Box<MakeDeciders>,
     /// Whom to ask.
     pub prometheus: PrometheusConfig,
     /// Where probes and people ask; nobody when absent.
@@ -59,7 +77,7 @@ pub enum ServiceError {
         /// Its name.
         name: String,
         /// Why.
-        error: ConfigError,
+        error: String,
     },
     /// The system refuses something.
     #[error("{what}: {error}")]
@@ -71,21 +89,16 @@ pub enum ServiceError {
     },
 }
 
-/// Runs until the process is told to end (SIGTERM, Ctrl-C). `deciders` has those of each autoscaler, in their order; each
-/// decision is a line of JSON in `decisions`.
+/// Runs until the process is told to end (SIGTERM, Ctrl-C). Each decision is a line of JSON in `decisions`.
 ///
 /// # Errors
 /// When it cannot begin. Once it runs, whatever fails is tried again.
-pub fn run(
-    config: ServiceConfig,
-    deciders: Vec<Deciders>,
-    decisions: Box<dyn Write + Send>,
-) -> Result<(), ServiceError> {
+pub fn run(config: ServiceConfig, decisions: Box<dyn Write + Send>) -> Result<(), ServiceError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| system("threads", error))?;
     runtime.block_on(async {
         let end = end().map_err(|error| system("signals", error))?;
-        serve(connect_as_usual().await?, config, deciders, decisions, end).await
+        serve(connect_as_usual().await?, config, decisions, end).await
     })
 }
 
@@ -96,40 +109,70 @@ pub fn run(
 pub async fn serve(
     client: Client,
     config: ServiceConfig,
-    deciders: Vec<Deciders>,
     decisions: Box<dyn Write + Send>,
     end: impl Future<Output = ()>,
 ) -> Result<(), ServiceError> {
     let collector = Collector::new(config.prometheus)?;
-    let executor = Executor::new(client.clone(), WriteLimit::default());
-    let targets: Vec<TargetRef> = config.autoscalers.iter().map(LearnedAutoscaler::target).collect();
-    let mut fleet = Fleet::new();
-    for ((autoscaler, target), deciders) in config.autoscalers.iter().zip(&targets).zip(deciders) {
-        let told = autoscaler.spec.controller();
-        let name = || autoscaler.name_any();
-        let setup = told.validate().map_err(|error| ServiceError::Autoscaler { name: name(), error })?;
-        executor.respect(target, told.ownership);
-        fleet.add(target.clone(), Controller::new(setup, deciders, Seed::root(0)));
-    }
     let (stop, stopped) = watch::channel(false);
     let (tell, news) = mpsc::channel(UNHEARD);
-    let watch = Arc::new(Watch::start(&client, &targets, &tell));
+    let watch = Arc::new(Watch::new(&client, &tell));
+    let executor = Arc::new(Executor::new(client.clone(), WriteLimit::default()));
     let metrics = Metrics::new();
     let announcer = Announcer::new(client.clone(), Arc::clone(&config.instance));
     let (announcements, announcing) = announce::start(announcer, Arc::clone(&watch));
-    let journal: Vec<Box<dyn Journal>> =
+    let mut journal: Vec<Box<dyn Journal>> =
         vec![Box::new(JsonLines::new(decisions)), Box::new(metrics.clone()), Box::new(announcements)];
     let sights = Sights::new(collector, client.clone(), Arc::clone(&watch));
-    let (faults, watched) = (sights.faults(), watch);
+    let faults = sights.faults();
+    let roster = Arc::<Mutex<Roster>>::default();
+    let staffing =
+        Staffing { roster: Arc::clone(&roster), deciders: config.deciders, executor: Arc::clone(&executor) };
+    let (mut fleet, troubles) = (Fleet::new(), Troubles::default());
+    let (readiness, reporting) = match config.autoscalers {
+        Autoscalers::Given(given) => {
+            let changes = staffing.settle(given);
+            if let Some((resource, finding)) = changes.refused.into_iter().next() {
+                let name = resource.name.to_string();
+                return Err(ServiceError::Autoscaler { name, error: finding.message });
+            }
+            for (target, controller) in changes.taken_on {
+                fleet.add(SystemClock.now(), target, controller);
+            }
+            watch.set(&roster.lock().unwrap_or_else(PoisonError::into_inner).targets());
+            (Readiness::AllDecided, None)
+        }
+        Autoscalers::Watched(namespaces) => {
+            let (reports, refusals, reporting) = report::start(client.clone(), roster);
+            journal.push(Box::new(reports));
+            let informed = Arc::<AtomicBool>::default();
+            let outlets = Outlets {
+                watch: Arc::clone(&watch),
+                tell: tell.clone(),
+                refusals,
+                troubles: Arc::clone(&troubles),
+                informed: Arc::clone(&informed),
+            };
+            let (keep_up, stopped) = (staffing.keep_up(client.clone(), namespaces, outlets), until(&stopped));
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = keep_up => {}
+                    () = stopped => {}
+                }
+            });
+            (Readiness::Informed(informed), Some(reporting))
+        }
+    };
     let shell = Shell::new(fleet, sights, executor, journal, SystemClock);
     if let Some(address) = config.listen {
         let listener = TcpListener::bind(address).await.map_err(|error| system(&address, error))?;
         let trouble = move || {
-            let mut trouble = watched.trouble();
-            trouble.extend(faults.lock().unwrap_or_else(PoisonError::into_inner).clone());
+            let mut trouble = watch.trouble();
+            for more in [&faults, &troubles] {
+                trouble.extend(more.lock().unwrap_or_else(PoisonError::into_inner).clone());
+            }
             trouble
         };
-        let shown = status::Shown { fleet: shell.fleet(), metrics, clock: SystemClock, trouble };
+        let shown = status::Shown { fleet: shell.fleet(), metrics, readiness, clock: SystemClock, trouble };
         tokio::spawn(status::serve(listener, shown, until(&stopped)));
     }
     let elector = match config.lease {
@@ -148,6 +191,9 @@ pub async fn serve(
     let _ = running.await;
     let _ = elector.await;
     let _ = announcing.await;
+    if let Some(reporting) = reporting {
+        let _ = reporting.await;
+    }
     Ok(())
 }
 

@@ -10,7 +10,7 @@ pub use clock::{Clock, SystemClock};
 pub use fleet::{Fleet, FleetState};
 
 use crate::controller::{
-    Collected, DecisionRecord, Input, Leadership, Round, Ticket, Workload, WriteFailure,
+    Collected, Controller, DecisionRecord, Input, Leadership, Round, Ticket, Workload, WriteFailure,
 };
 use crate::target::TargetRef;
 use autoscale_core::measurement::Measurement;
@@ -62,12 +62,15 @@ pub trait Journal: Send + 'static {
 }
 
 /// What is told to the shell from outside.
-#[derive(Clone, Debug)]
 pub enum News {
     /// The scaled object is like this, or is gone.
     Workload(TargetRef, Option<Workload>),
     /// Whether this process is the one that writes.
     Leadership(Leadership),
+    /// This controller is the target's from now on, in place of another one if there was one.
+    Controller(TargetRef, Box<Controller>),
+    /// The target is not to be scaled any more.
+    Dismissed(TargetRef),
 }
 
 /// A look at the clock at least this often, since it may be set.

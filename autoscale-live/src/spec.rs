@@ -13,8 +13,9 @@ use std::path::PathBuf;
 mod file;
 mod status;
 
+pub(crate) use file::in_terms_of_the_spec;
 pub use file::{FileError, read};
-pub use status::{Finding, LastDecision, LearnedAutoscalerStatus, findings};
+pub use status::{Finding, LastDecision, LearnedAutoscalerStatus, conditions, findings};
 
 /// What to scale, by which policy, how far to trust it.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -3,7 +3,7 @@
 //! | path | answer |
 //! |---|---|
 //! | `/healthz` | 200 while the process answers |
-//! | `/readyz` | 200 once each target has been decided on, else 503 with those that have not, and what is in the way |
+//! | `/readyz` | 200 once it does its work ([`Readiness`]), else 503 with what is waited for, and what is in the way |
 //! | `/metrics` | [`Metrics`] for Prometheus |
 //! | `/state` | all that is known, as JSON |
 
@@ -17,8 +17,19 @@ use axum::routing::get;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
+
+/// When a controller is ready.
+#[derive(Clone, Debug)]
+pub enum Readiness {
+    /// Once each target has been decided on.
+    AllDecided,
+    /// Once it is known what there is to scale. One target that cannot be decided on makes the controller of all others no
+    /// less ready.
+    Informed(Arc<AtomicBool>),
+}
 
 /// What is shown.
 #[derive(Clone)]
@@ -27,6 +38,8 @@ pub struct Shown<C, T> {
     pub fleet: Arc<Mutex<Fleet>>,
     /// Their decisions as numbers.
     pub metrics: Metrics,
+    /// When it is ready.
+    pub readiness: Readiness,
     /// The time.
     pub clock: C,
     /// What does not work at the moment, and why, by what it is.
@@ -57,9 +70,13 @@ pub async fn serve<C: Clock + Clone + Sync, T: Trouble>(
 }
 
 async fn ready<C: Clock, T: Trouble>(State(shown): State<Shown<C, T>>) -> Response {
-    let waiting: Vec<String> = {
-        let fleet = shown.fleet.lock().unwrap_or_else(PoisonError::into_inner);
-        fleet.undecided().into_iter().map(|target| format!("no decision yet on {target}")).collect()
+    let waiting: Vec<String> = match &shown.readiness {
+        Readiness::AllDecided => {
+            let fleet = shown.fleet.lock().unwrap_or_else(PoisonError::into_inner);
+            fleet.undecided().into_iter().map(|target| format!("no decision yet on {target}")).collect()
+        }
+        Readiness::Informed(informed) if informed.load(Ordering::Relaxed) => Vec::new(),
+        Readiness::Informed(_) => vec!["not known yet what to scale".to_owned()],
     };
     if waiting.is_empty() {
         return "ok\n".into_response();

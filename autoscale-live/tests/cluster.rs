@@ -9,6 +9,7 @@ mod cluster {
     mod end_to_end;
     mod leases;
     pub(crate) mod plane;
+    mod resources;
     mod scaling;
     mod watching;
 }

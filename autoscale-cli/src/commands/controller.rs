@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use autoscale_agents::learned::LearnedPolicy;
 use autoscale_core::policy::Policy;
 use autoscale_live::controller::Deciders;
-use autoscale_live::service::{ServiceConfig, run as serve};
+use autoscale_live::service::{Autoscalers, ServiceConfig, run as serve};
 use autoscale_live::source::{Collector, PrometheusConfig};
 use autoscale_live::spec::{HpaRules, LearnedAutoscaler, LearnedAutoscalerSpec, PolicyRef, SpecMode, read};
 use autoscale_live::target::lease::Candidacy;
@@ -22,22 +22,26 @@ use std::time::Duration;
 const LEASE: Duration = Duration::from_secs(15);
 
 pub(crate) fn run(args: &ControllerArgs) -> Result<()> {
-    let file = args.config.display();
-    let text = std::fs::read_to_string(&args.config).with_context(|| file.to_string())?;
-    let autoscalers = read(&text).with_context(|| file.to_string())?;
-    let deciders: Result<Vec<Deciders>> = autoscalers.iter().map(deciders).collect();
-    let deciders = deciders.with_context(|| file.to_string())?;
+    let autoscalers = match &args.config {
+        Some(path) => {
+            let file = path.display();
+            let text = std::fs::read_to_string(path).with_context(|| file.to_string())?;
+            let given = read(&text).with_context(|| file.to_string())?;
+            // All of them are looked at before anything is asked of a cluster.
+            for autoscaler in &given {
+                deciders(autoscaler).with_context(|| file.to_string())?;
+            }
+            Autoscalers::Given(given)
+        }
+        None => Autoscalers::Watched(args.namespace.iter().map(|name| name.as_str().into()).collect()),
+    };
     let prometheus = prometheus(&args.prometheus)?;
     let instance = args.instance.clone().or_else(hostname).unwrap_or_else(|| "autoscale".to_owned());
     let lease = args.lease.as_deref().map(|lease| candidacy(lease, &instance)).transpose()?;
-    for (autoscaler, deciders) in autoscalers.iter().zip(&deciders) {
-        let what = match autoscaler.spec.mode {
-            SpecMode::Shadow => "watched (shadow)",
-            SpecMode::Active => "scaled",
-        };
-        eprintln!("{} is {what} by {}", autoscaler.target(), deciders.name);
-    }
     if args.dry_run {
+        if let Autoscalers::Given(given) = &autoscalers {
+            given.iter().try_for_each(|autoscaler| announced(autoscaler).map(drop))?;
+        }
         Collector::new(prometheus)?;
         return Ok(());
     }
@@ -51,12 +55,24 @@ pub(crate) fn run(args: &ControllerArgs) -> Result<()> {
     };
     let config = ServiceConfig {
         autoscalers,
+        deciders: Box::new(|autoscaler| announced(autoscaler).map_err(|error| format!("{error:#}"))),
         prometheus,
         listen: Some(args.listen),
         lease,
         instance: instance.into(),
     };
-    Ok(serve(config, deciders, decisions)?)
+    Ok(serve(config, decisions)?)
+}
+
+/// Who decides for an autoscaler, and a line about it.
+fn announced(autoscaler: &LearnedAutoscaler) -> Result<Deciders> {
+    let deciders = deciders(autoscaler)?;
+    let what = match autoscaler.spec.mode {
+        SpecMode::Shadow => "watched (shadow)",
+        SpecMode::Active => "scaled",
+    };
+    eprintln!("{} is {what} by {}", autoscaler.target(), deciders.name);
+    Ok(deciders)
 }
 
 /// Who decides for an autoscaler.

@@ -1,5 +1,6 @@
 //! What is kept of a decision: enough to see why.
 
+use super::config::Mode;
 use autoscale_core::guard::Rung;
 use autoscale_core::limits::Granted;
 use autoscale_core::measurement::Measurement;
@@ -28,6 +29,10 @@ pub struct DecisionRecord {
     pub wish: Decision,
     /// What the guards and limits left of it.
     pub granted: Granted,
+    /// Whether decisions are carried out at all.
+    pub mode: Mode,
+    /// What stands against writing, whether or not there was anything to write.
+    pub block: Option<Block>,
     /// What was done about it.
     pub effect: Effect,
     /// The newest measurement that it was made on.

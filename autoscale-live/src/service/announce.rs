@@ -1,6 +1,6 @@
 //! Decisions as Events: each change of scale, and what stands against one or decides instead, once when it begins.
 
-use crate::controller::{DecisionRecord, Effect};
+use crate::controller::{Block, DecisionRecord, Effect};
 use crate::shell::Journal;
 use crate::spec::findings;
 use crate::target::TargetRef;
@@ -45,6 +45,11 @@ pub(super) fn start(announcer: Announcer, watch: Arc<Watch>) -> (Announcements, 
 
 impl Journal for Announcements {
     fn keep(&mut self, target: &TargetRef, record: &DecisionRecord) {
+        // Whoever leads speaks.
+        if record.block == Some(Block::Standby) {
+            self.told.remove(target);
+            return;
+        }
         let tell = |severity, reason, note| {
             let announcement = Announcement { target: target.clone(), at: record.at, severity, reason, note };
             let _ = self.hand_on.try_send(announcement);
@@ -64,9 +69,9 @@ impl Journal for Announcements {
         let before = self.told.insert(target.clone(), reasons);
         for (k, finding) in findings.into_iter().enumerate() {
             let news = before.as_ref().is_some_and(|before| before[k] != finding.reason);
-            // What comes and goes with each write, and what is well from the start, is no news.
-            if news && finding.reason != "InFlight" && !finding.message.is_empty() {
-                let well = matches!(finding.reason, "Fresh" | "Ready" | "Shadow" | "Standby");
+            // What is well from the start is no news.
+            if news && !finding.message.is_empty() {
+                let well = matches!(finding.reason, "Fresh" | "Ready" | "Shadow");
                 let severity = if well { Severity::Normal } else { Severity::Warning };
                 tell(severity, finding.reason, finding.message);
             }

@@ -1,11 +1,14 @@
 //! Many controllers, and when each wants to be woken.
 
 use super::News;
-use crate::controller::{Command, Controller, DecisionRecord, Input, Round, State, Ticket};
+use crate::controller::{
+    Command, Controller, DecisionRecord, Input, Leadership, Round, State, Ticket, Workload,
+};
 use crate::target::TargetRef;
 use autoscale_core::units::{Replicas, Timestamp};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// A controller's command, with the target that it is for.
 pub(super) enum Order {
@@ -17,6 +20,8 @@ pub(super) enum Order {
 struct Member {
     controller: Controller,
     wake_at: Option<Timestamp>,
+    /// What was heard of the target last.
+    workload: Option<Workload>,
 }
 
 /// The controllers of many workloads.
@@ -25,10 +30,9 @@ pub struct Fleet {
     members: BTreeMap<TargetRef, Member>,
     /// By when they want to be woken.
     alarms: BTreeSet<(Timestamp, TargetRef)>,
-    /// Those that have not been woken yet.
-    new: Vec<TargetRef>,
     /// When any were woken last.
     woken_at: Timestamp,
+    leadership: Leadership,
 }
 
 /// All that is known, by target.
@@ -42,13 +46,29 @@ impl Fleet {
         Self::default()
     }
 
-    /// With one more, in place of what there was for the same target.
-    pub fn add(&mut self, target: TargetRef, controller: Controller) {
-        self.new.push(target.clone());
-        let member = Member { controller, wake_at: None };
-        if let Some(Member { wake_at: Some(at), .. }) = self.members.insert(target.clone(), member) {
-            self.alarms.remove(&(at, target));
+    /// With one more, in place of what there was for the same target. It is told what the other one knew of the world.
+    ///
+    /// It begins at the next multiple of its period, so that those of one period are always due at the same moment and are
+    /// collected for in one go, whenever they came.
+    pub(crate) fn add(&mut self, now: Timestamp, target: TargetRef, mut controller: Controller) {
+        let workload = self.remove(&target).and_then(|before| before.workload);
+        controller.handle(now, Input::Leadership(self.leadership));
+        if let Some(workload) = &workload {
+            controller.handle(now, Input::Workload(workload.clone()));
         }
+        let period = controller.period().as_micros().max(1);
+        let late = now.since(Timestamp::ZERO).as_micros() % period;
+        let first = now + Duration::from_micros(((period - late) % period) as u64);
+        self.alarms.insert((first, target.clone()));
+        self.members.insert(target, Member { controller, wake_at: Some(first), workload });
+    }
+
+    fn remove(&mut self, target: &TargetRef) -> Option<Member> {
+        let member = self.members.remove(target)?;
+        if let Some(at) = member.wake_at {
+            self.alarms.remove(&(at, target.clone()));
+        }
+        Some(member)
     }
 
     /// All that the controllers know at `now`.
@@ -74,7 +94,7 @@ impl Fleet {
 
     /// Wakes all whose moment has come.
     pub(super) fn wake(&mut self, now: Timestamp) -> Vec<Order> {
-        let mut woken = std::mem::take(&mut self.new);
+        let mut woken = Vec::new();
         if now < self.woken_at {
             // The clock was set back: each says anew when it wants to be woken.
             woken = self.members.keys().cloned().collect();
@@ -93,10 +113,22 @@ impl Fleet {
     /// Tells those whom it concerns.
     pub(super) fn hear(&mut self, now: Timestamp, news: News) -> Vec<Order> {
         match news {
+            News::Controller(target, controller) => {
+                self.add(now, target, *controller);
+                Vec::new()
+            }
+            News::Dismissed(target) => {
+                self.remove(&target);
+                Vec::new()
+            }
             News::Workload(target, workload) => {
+                if let Some(member) = self.members.get_mut(&target) {
+                    member.workload.clone_from(&workload);
+                }
                 self.give(now, &target, workload.map_or(Input::WorkloadLost, Input::Workload))
             }
             News::Leadership(leadership) => {
+                self.leadership = leadership;
                 let all: Vec<TargetRef> = self.members.keys().cloned().collect();
                 all.iter().flat_map(|target| self.give(now, target, Input::Leadership(leadership))).collect()
             }

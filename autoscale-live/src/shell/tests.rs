@@ -12,7 +12,7 @@ struct TestClock(tokio::time::Instant);
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_secs(1_000_000) + self.0.elapsed()
+        Timestamp::from_secs(999_990) + self.0.elapsed()
     }
 }
 
@@ -86,7 +86,7 @@ async fn all_targets_are_collected_at_once_and_written_each() {
     let (asked, written, kept) = <(Arc<Mutex<Vec<_>>>, Arc<Mutex<Vec<_>>>, Arc<Mutex<Vec<_>>>)>::default();
     let mut fleet = Fleet::new();
     for name in ["bright", "dark", "slow"] {
-        fleet.add(target(name), controller());
+        fleet.add(Timestamp::from_secs(999_980), target(name), controller());
     }
     let (pen, stub, journal) = (Pen(Arc::clone(&written)), Stub(Arc::clone(&asked)), Kept(Arc::clone(&kept)));
     let shell = Shell::new(fleet, stub, pen, journal, TestClock(tokio::time::Instant::now()));
@@ -101,17 +101,17 @@ async fn all_targets_are_collected_at_once_and_written_each() {
         let workload = Workload { generation, spec: five, status: five, rival, owner };
         tell.send(News::Workload(target(name), Some(workload))).await.unwrap();
     }
-    // Two rounds: at once and after 15 s. The shell ends while a write is under way.
+    // Two rounds, at multiples of 15 s: at once and after 15 s. The shell ends while a write is under way.
     tokio::time::sleep(Duration::from_secs(16)).await;
     {
         let fleet = fleet.lock().unwrap();
-        let state = serde_json::to_value(fleet.state(Timestamp::from_secs(1_000_016))).unwrap();
+        let state = serde_json::to_value(fleet.state(Timestamp::from_secs(1_000_006))).unwrap();
         assert_eq!(state["shop/Deployment/bright"]["workload"]["spec"], 7);
         assert_eq!(state["shop/Deployment/slow"]["block"], "in-flight");
     }
     stop.send(()).unwrap();
     running.await.unwrap();
-    let start = Timestamp::from_secs(1_000_000);
+    let start = Timestamp::from_secs(999_990);
     assert_eq!(*asked.lock().unwrap(), [(start, 3), (start + Duration::from_secs(15), 3)]);
     let expected = [("bright".to_owned(), 5, 7), ("slow".to_owned(), 5, 7)];
     assert_eq!(
@@ -129,11 +129,28 @@ async fn all_targets_are_collected_at_once_and_written_each() {
 #[test]
 fn a_clock_that_is_set_back_puts_nobody_to_sleep() {
     let mut fleet = Fleet::new();
-    fleet.add(target("web"), controller());
-    let at = Timestamp::from_secs(1_000_000);
+    let at = Timestamp::from_secs(999_990);
+    fleet.add(at, target("web"), controller());
     assert_eq!(fleet.wake(at).len(), 1);
     let hour_ago = at - Duration::from_hours(1);
     assert_eq!(fleet.wake(hour_ago).len(), 1, "a new round at once");
     assert_eq!(fleet.due(), Some(hour_ago + Duration::from_secs(15)));
     assert!(fleet.wake(hour_ago).is_empty(), "and only one");
+}
+
+#[test]
+fn a_controller_knows_what_the_one_before_it_knew() {
+    let (mut fleet, at) = (Fleet::new(), Timestamp::from_secs(999_990));
+    let news = |fleet: &mut Fleet, news| assert!(fleet.hear(at, news).is_empty());
+    news(&mut fleet, News::Controller(target("web"), Box::new(controller())));
+    news(&mut fleet, News::Leadership(Leadership::Leading));
+    let (generation, five) = (Generation::new(1), Replicas::new(5));
+    let workload = Workload { generation, spec: five, status: five, rival: None, owner: None };
+    news(&mut fleet, News::Workload(target("web"), Some(workload)));
+    news(&mut fleet, News::Controller(target("web"), Box::new(controller())));
+    let state = serde_json::to_value(fleet.state(at)).unwrap();
+    assert_eq!(state["shop/Deployment/web"]["workload"]["spec"], 5);
+    assert_eq!(state["shop/Deployment/web"]["block"], serde_json::Value::Null, "it leads");
+    news(&mut fleet, News::Dismissed(target("web")));
+    assert!(fleet.due().is_none() && fleet.undecided().is_empty());
 }

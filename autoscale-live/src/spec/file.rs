@@ -13,7 +13,7 @@ pub enum FileError {
     #[error("{0}")]
     Yaml(String),
     /// A value of one of them is out of range.
-    #[error("{name}: spec.{}", in_terms_of_the_file(error))]
+    #[error("{name}: spec.{}", in_terms_of_the_spec(error))]
     Value {
         /// Its name.
         name: String,
@@ -53,8 +53,8 @@ pub fn read(yaml: &str) -> Result<Vec<LearnedAutoscaler>, FileError> {
     if found.is_empty() { Err(FileError::Empty) } else { Ok(found) }
 }
 
-/// An error of the controller's configuration with the fields' names in the file.
-fn in_terms_of_the_file(error: &ConfigError) -> String {
+/// An error of the controller's configuration with the fields' names of the specification.
+pub(crate) fn in_terms_of_the_spec(error: &ConfigError) -> String {
     let text = error.to_string().replace("limits.", "").replace("ladder.freshness.", "freshness.");
     let text = text.replace("ladder.", "freshness.").replace("_s:", "_seconds:");
     let mut words = text.split('_');

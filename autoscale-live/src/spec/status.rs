@@ -1,8 +1,10 @@
 //! What a `LearnedAutoscaler` says of itself.
 
-use crate::controller::{Block, DecisionRecord, Effect};
+use crate::controller::{Block, DecisionRecord, Effect, Mode};
+use crate::target::kubernetes::jiff_time;
 use autoscale_core::guard::Rung;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use autoscale_core::units::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +15,7 @@ pub struct LearnedAutoscalerStatus {
     /// The generation of the specification that this is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `MetricsFresh`, `AbleToScale`, `Contested`.
+    /// `Accepted`, `MetricsFresh`, `AbleToScale`, `Contested`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The last decision.
@@ -70,6 +72,38 @@ impl LastDecision {
     }
 }
 
+impl LastDecision {
+    /// Whether only time has passed.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        *self == Self { at_seconds: self.at_seconds, ..other.clone() }
+    }
+}
+
+/// Findings as conditions of an object of that generation. A condition that stood before keeps the time of its last change.
+pub fn conditions(
+    findings: &[Finding],
+    before: &[Condition],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let condition = |finding: &Finding| {
+        let stood = before.iter().find(|b| b.type_ == finding.kind && b.status == finding.status);
+        let since = stood.map_or_else(
+            || Time(jiff_time(now).unwrap_or_default()),
+            |stood| stood.last_transition_time.clone(),
+        );
+        Condition {
+            type_: finding.kind.to_owned(),
+            status: finding.status.to_owned(),
+            reason: finding.reason.to_owned(),
+            message: finding.message.clone(),
+            observed_generation: generation,
+            last_transition_time: since,
+        }
+    };
+    findings.iter().map(condition).collect()
+}
+
 /// The conditions that a decision stands for.
 pub fn findings(record: &DecisionRecord) -> [Finding; 3] {
     let (status, reason, message) = match record.rung {
@@ -91,17 +125,15 @@ pub fn findings(record: &DecisionRecord) -> [Finding; 3] {
         ),
     };
     let fresh = Finding { kind: "MetricsFresh", status, reason, message };
-    let block = match &record.effect {
-        Effect::Blocked(block) => Some(block),
-        _ => None,
-    };
+    // A write that is on its way comes and goes with each change; it stands against nothing but the next one.
+    let block = record.block.as_ref().filter(|&block| *block != Block::InFlight);
     let (status, reason, message) = match block {
+        _ if record.mode == Mode::Shadow => {
+            ("False", "Shadow", "mode is shadow: decisions are recorded, not written".to_owned())
+        }
         Some(block) => {
             let (reason, message) = against(block);
             ("False", reason, message)
-        }
-        None if record.effect == Effect::Shadow => {
-            ("False", "Shadow", "mode is shadow: decisions are recorded, not written".to_owned())
         }
         None => ("True", "Ready", "decisions are written".to_owned()),
     };

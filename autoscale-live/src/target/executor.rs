@@ -170,7 +170,7 @@ impl Executor {
     }
 }
 
-impl Scaler for Executor {
+impl Scaler for Arc<Executor> {
     async fn scale(&self, target: TargetRef, from: Replicas, to: Replicas) -> Result<(), WriteFailure> {
         Executor::scale(self, &target, from, to).await
     }

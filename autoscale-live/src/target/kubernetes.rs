@@ -161,7 +161,7 @@ pub(super) fn timestamp(time: jiff::Timestamp) -> Timestamp {
 }
 
 /// Our time in Kubernetes'; `None` where its calendar ends.
-pub(super) fn jiff_time(at: Timestamp) -> Option<jiff::Timestamp> {
+pub(crate) fn jiff_time(at: Timestamp) -> Option<jiff::Timestamp> {
     let micros = at.since(Timestamp::ZERO).as_micros();
     jiff::Timestamp::from_microsecond(i64::try_from(micros).ok()?).ok()
 }

@@ -14,7 +14,7 @@ use super::table::Change;
 use super::workload::{Seen, read_apps, read_scale};
 use crate::shell::News;
 use autoscale_core::sample::PodSample;
-use cache::{Cache, RivalKind};
+use cache::{Cache, Kind, RivalKind};
 use futures_util::StreamExt;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Pod;
@@ -24,7 +24,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,56 +40,90 @@ const OVER_AFTER: Duration = Duration::from_secs(120);
 
 /// See the [module](self). The watches end when it is dropped.
 pub struct Watch {
-    cache: Arc<Mutex<Cache>>,
-    _watches: JoinSet<()>,
+    client: Client,
+    kinds: Kinds,
+    teller: Teller,
+    watches: Mutex<BTreeMap<Arc<str>, Watches>>,
+}
+
+/// Those of one namespace; a set ends what it holds when it is dropped.
+#[derive(Default)]
+struct Watches {
+    targets: BTreeMap<Kind, JoinSet<()>>,
+    others: JoinSet<()>,
 }
 
 impl Watch {
+    /// Watches nothing yet.
+    pub fn new(client: &Client, tell: &mpsc::Sender<News>) -> Self {
+        Self {
+            client: client.clone(),
+            kinds: Kinds::new(client.clone()),
+            teller: Teller { cache: Arc::default(), tell: tell.clone() },
+            watches: Mutex::default(),
+        }
+    }
+
     /// Begins to watch these targets, and tells of them at once and whenever they change.
     pub fn start(client: &Client, targets: &[TargetRef], tell: &mpsc::Sender<News>) -> Self {
-        let cache = Arc::new(Mutex::new(Cache::new(targets)));
-        let kinds = Kinds::new(client.clone());
-        let mut watches = JoinSet::new();
-        let teller = Teller { cache: Arc::clone(&cache), tell: tell.clone() };
-        for (namespace, samples) in namespaces(targets) {
-            let here = |what: &str| format!("{what} in {namespace}");
-            for sample in samples {
-                let (kinds, client, teller) = (kinds.clone(), client.clone(), teller.clone());
-                watches.spawn(follow_targets(kinds, client, teller, sample));
-            }
-            let hpas: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), &namespace);
-            let name = here(RivalKind::HorizontalPodAutoscaler.name());
-            watches.spawn(follow_rivals(
-                hpas,
-                name,
-                teller.clone(),
-                Arc::clone(&namespace),
-                RivalKind::HorizontalPodAutoscaler,
-            ));
-            let keda: Api<DynamicObject> =
-                Api::namespaced_with(client.clone(), &namespace, &scaled_objects());
-            let name = here(RivalKind::ScaledObject.name());
-            watches.spawn(follow_rivals(
-                keda,
-                name,
-                teller.clone(),
-                Arc::clone(&namespace),
-                RivalKind::ScaledObject,
-            ));
-            let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-            watches.spawn(follow_pods(pods, here("pods"), teller.clone(), namespace));
+        let watch = Self::new(client, tell);
+        watch.set(&targets.iter().cloned().collect());
+        watch
+    }
+
+    /// Watches these targets from now on, and tells of those that are new. Whatever needs no new list goes on undisturbed.
+    pub fn set(&self, targets: &BTreeSet<TargetRef>) {
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let (unlisted, kinds) = {
+            let mut cache = lock(&self.teller.cache);
+            (cache.set_targets(targets), cache.kinds())
+        };
+        watches.retain(|namespace, _| kinds.contains_key(namespace));
+        for (namespace, watches) in watches.iter_mut() {
+            watches.targets.retain(|kind, _| kinds[namespace].contains(kind));
         }
-        Self { cache, _watches: watches }
+        for sample in unlisted {
+            let namespace = &sample.namespace;
+            let watches =
+                watches.entry(Arc::clone(namespace)).or_insert_with(|| self.watch_others(namespace));
+            let kind = (Arc::clone(&sample.api_version), Arc::clone(&sample.kind));
+            let mut follow = JoinSet::new();
+            follow.spawn(follow_targets(
+                self.kinds.clone(),
+                self.client.clone(),
+                self.teller.clone(),
+                sample.clone(),
+            ));
+            watches.targets.insert(kind, follow);
+        }
+    }
+
+    /// Autoscalers and pods of a namespace.
+    fn watch_others(&self, namespace: &Arc<str>) -> Watches {
+        let mut watches = Watches::default();
+        let here = |what: &str| format!("{what} in {namespace}");
+        let (client, teller) = (&self.client, &self.teller);
+        let kind = RivalKind::HorizontalPodAutoscaler;
+        let hpas: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), namespace);
+        let hpas = follow_rivals(hpas, here(kind.name()), teller.clone(), Arc::clone(namespace), kind);
+        watches.others.spawn(hpas);
+        let kind = RivalKind::ScaledObject;
+        let keda: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &scaled_objects());
+        let keda = follow_rivals(keda, here(kind.name()), teller.clone(), Arc::clone(namespace), kind);
+        watches.others.spawn(keda);
+        let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+        watches.others.spawn(follow_pods(pods, here("pods"), teller.clone(), Arc::clone(namespace)));
+        watches
     }
 
     /// The target's pods, oldest first, without usage; `None` while they, or how it selects them, are not known.
     pub fn pods(&self, target: &TargetRef) -> Option<Vec<PodSample>> {
-        lock(&self.cache).pods(target)
+        lock(&self.teller.cache).pods(target)
     }
 
     /// The very object that bears the target's name now.
     pub fn uid(&self, target: &TargetRef) -> Option<Arc<str>> {
-        lock(&self.cache).uid(target)
+        lock(&self.teller.cache).uid(target)
     }
 
     /// Which watches do not work at the moment, and why.
@@ -97,26 +131,12 @@ impl Watch {
         let fresh = |(name, (why, at)): (&String, &(Arc<str>, Instant))| {
             (at.elapsed() < OVER_AFTER).then(|| (name.clone(), Arc::clone(why)))
         };
-        lock(&self.cache).trouble.iter().filter_map(fresh).collect()
+        lock(&self.teller.cache).trouble.iter().filter_map(fresh).collect()
     }
 }
 
 fn lock(cache: &Mutex<Cache>) -> MutexGuard<'_, Cache> {
     cache.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// By namespace, one target of each kind.
-fn namespaces(targets: &[TargetRef]) -> BTreeMap<Arc<str>, Vec<TargetRef>> {
-    let mut found: BTreeMap<Arc<str>, Vec<TargetRef>> = BTreeMap::new();
-    for target in targets {
-        let kinds = found.entry(Arc::clone(&target.namespace)).or_default();
-        let same =
-            |other: &TargetRef| (&other.api_version, &other.kind) == (&target.api_version, &target.kind);
-        if !kinds.iter().any(same) {
-            kinds.push(target.clone());
-        }
-    }
-    found
 }
 
 #[derive(Clone)]
@@ -233,7 +253,7 @@ async fn follow_pods(api: Api<Pod>, name: String, teller: Teller, namespace: Arc
 }
 
 /// All objects that the API reaches, for ever.
-fn watched<K>(api: Api<K>) -> impl futures_util::Stream<Item = watcher::Result<Event<K>>> + Send
+pub(crate) fn watched<K>(api: Api<K>) -> impl futures_util::Stream<Item = watcher::Result<Event<K>>> + Send
 where
     K: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
@@ -241,7 +261,7 @@ where
     watch(api, config).backoff(Pauses::default())
 }
 
-fn why(error: &watcher::Error) -> Arc<str> {
+pub(crate) fn why(error: &watcher::Error) -> Arc<str> {
     use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
     match error {
         InitialListFailed(e) | WatchStartFailed(e) | WatchFailed(e) => words(e),

@@ -13,7 +13,7 @@ use autoscale_core::units::{Replicas, RequestRate};
 use autoscale_live::controller::Deciders;
 use autoscale_live::demo::load::{LoadConfig, LoadReport, run as load};
 use autoscale_live::demo::schedule::Rates;
-use autoscale_live::service::{ServiceConfig, serve};
+use autoscale_live::service::{Autoscalers, ServiceConfig, serve};
 use autoscale_live::source::PrometheusConfig;
 use autoscale_live::spec::read;
 use prometheus::Prometheus;
@@ -92,20 +92,22 @@ spec:
 "
         );
         let config = ServiceConfig {
-            autoscalers: read(&yaml).unwrap(),
+            autoscalers: Autoscalers::Given(read(&yaml).unwrap()),
+            deciders: Box::new(|_| {
+                let (policy, fallback) = (Box::new(Staffing), Box::new(Staffing));
+                Ok(Deciders { name: "staffing".into(), policy, fallback })
+            }),
             prometheus: PrometheusConfig { window_seconds: 5, ..PrometheusConfig::at(&prometheus.url()) },
             listen: None,
             lease: None,
             instance: "end-to-end".into(),
         };
-        let deciders =
-            Deciders { name: "staffing".into(), policy: Box::new(Staffing), fallback: Box::new(Staffing) };
         let (decisions, client) = (Lines::default(), plane.client().await);
         let (stop, stopped) = oneshot::channel();
         let out = Box::new(decisions.clone());
         let task = tokio::spawn(async move {
             let end = async { _ = stopped.await };
-            serve(client, config, vec![deciders], out, end).await.unwrap();
+            serve(client, config, out, end).await.unwrap();
         });
         Self { stop, task, decisions }
     }

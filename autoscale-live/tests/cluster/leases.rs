@@ -35,7 +35,7 @@ fn start(client: Client, namespace: &str, identity: &str) -> Process {
 async fn told(process: &mut Process) -> Leadership {
     match tokio::time::timeout(Duration::from_secs(60), process.news.recv()).await.unwrap().unwrap() {
         News::Leadership(leadership) => leadership,
-        News::Workload(..) => panic!("an elector knows no workloads"),
+        _ => panic!("an elector knows of nothing else"),
     }
 }
 

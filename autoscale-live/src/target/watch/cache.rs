@@ -28,12 +28,14 @@ impl RivalKind {
     }
 }
 
+/// Version and kind of objects.
+pub(super) type Kind = (Arc<str>, Arc<str>);
+
 /// One namespace.
 #[derive(Debug, Default)]
 struct Space {
     targets: BTreeSet<TargetRef>,
-    /// By version and kind.
-    objects: BTreeMap<(Arc<str>, Arc<str>), Table<Seen>>,
+    objects: BTreeMap<Kind, Table<Seen>>,
     hpas: Rivals,
     scaled_objects: Rivals,
     pods: Pods,
@@ -84,14 +86,32 @@ impl Space {
 }
 
 impl Cache {
-    /// Of these targets nothing is known.
-    pub(super) fn new(targets: &[TargetRef]) -> Self {
-        let mut cache = Self::default();
-        for target in targets {
-            let space = cache.spaces.entry(Arc::clone(&target.namespace)).or_default();
-            space.targets.insert(target.clone());
+    /// These are the targets from now on. Gives one of each kind and namespace that has to be listed, for the sake of those
+    /// that were none before.
+    pub(super) fn set_targets(&mut self, targets: &BTreeSet<TargetRef>) -> Vec<TargetRef> {
+        for space in self.spaces.values_mut() {
+            space.targets.retain(|target| targets.contains(target));
         }
-        cache
+        self.told.retain(|target, _| targets.contains(target));
+        let mut unlisted = BTreeMap::new();
+        for target in targets {
+            let space = self.spaces.entry(Arc::clone(&target.namespace)).or_default();
+            if space.targets.insert(target.clone()) {
+                let kind = (Arc::clone(&target.api_version), Arc::clone(&target.kind));
+                // Its table has only those that were targets when it was made.
+                space.objects.remove(&kind);
+                unlisted.entry((Arc::clone(&target.namespace), kind)).or_insert_with(|| target.clone());
+            }
+        }
+        self.spaces.retain(|_, space| !space.targets.is_empty());
+        unlisted.into_values().collect()
+    }
+
+    /// Where there are targets, and of which version and kind.
+    pub(super) fn kinds(&self) -> BTreeMap<Arc<str>, BTreeSet<Kind>> {
+        let kind = |target: &TargetRef| (Arc::clone(&target.api_version), Arc::clone(&target.kind));
+        let kinds = |space: &Space| space.targets.iter().map(kind).collect();
+        self.spaces.iter().map(|(namespace, space)| (Arc::clone(namespace), kinds(space))).collect()
     }
 
     /// Whether the object of that name and of this one's kind and namespace is a target.
@@ -216,14 +236,20 @@ mod tests {
                     target.name.to_string(),
                     workload.as_ref().map(|w| (w.spec.get(), w.rival.as_deref().map(str::to_owned))),
                 ),
-                News::Leadership(_) => panic!("not from a watch"),
+                _ => panic!("not from a watch"),
             })
             .collect()
     }
 
     /// A cache that knows of no autoscaler, and of web with three replicas.
+    fn cache(names: &[&str]) -> Cache {
+        let mut cache = Cache::default();
+        cache.set_targets(&names.iter().map(|name| target(name)).collect());
+        cache
+    }
+
     fn known() -> Cache {
-        let (shop, mut cache) = ("shop".into(), Cache::new(&[target("web"), target("api")]));
+        let (shop, mut cache) = ("shop".into(), cache(&["web", "api"]));
         for kind in [RivalKind::HorizontalPodAutoscaler, RivalKind::ScaledObject] {
             for change in [Change::List, Change::Whole] {
                 assert!(
@@ -241,7 +267,7 @@ mod tests {
 
     #[test]
     fn nothing_is_told_before_all_rivals_are_known() {
-        let (shop, mut cache) = ("shop".into(), Cache::new(&[target("web")]));
+        let (shop, mut cache) = ("shop".into(), cache(&["web"]));
         cache.take_target(&target("web"), Change::Listed("web".into(), seen("u1", 1, 3)));
         assert!(cache.take_target(&target("web"), Change::Whole).is_empty());
         let hpa = Change::Listed("h".into(), Some(Scaled::from(&target("web"))));
@@ -250,6 +276,25 @@ mod tests {
         let news = cache.take_rival(&shop, RivalKind::ScaledObject, Change::Whole);
         let rival = Some("HorizontalPodAutoscaler/h".to_owned());
         assert_eq!(told(&news), [("web".into(), Some((3, rival)))]);
+    }
+
+    #[test]
+    fn a_target_that_comes_later_is_told_of_once_it_is_listed() {
+        let mut cache = known();
+        let later = [target("web"), target("late")].into_iter().collect();
+        assert_eq!(cache.set_targets(&later).len(), 1, "its kind is listed anew");
+        assert!(cache.set_targets(&later).is_empty());
+        let set = Change::Set("web".into(), seen("u1", 2, 5));
+        assert!(cache.take_target(&target("web"), set).is_empty(), "the list is not whole yet");
+        cache.take_target(&target("web"), Change::List);
+        for (name, uid) in [("web", "u1"), ("late", "u9")] {
+            cache.take_target(&target("web"), Change::Listed(name.into(), seen(uid, 1, 3)));
+        }
+        let news = cache.take_target(&target("web"), Change::Whole);
+        assert_eq!(told(&news), [("late".into(), Some((3, None)))], "web is as it was");
+        assert!(!cache.is_target(&target("web"), "api"));
+        cache.set_targets(&BTreeSet::new());
+        assert!(cache.kinds().is_empty());
     }
 
     #[test]

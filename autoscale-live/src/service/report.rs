@@ -1,0 +1,132 @@
+//! Decisions as the `status` of their custom resources: at once when something is different, else now and then.
+
+use super::roster::{Resource, Roster};
+use crate::controller::{Block, DecisionRecord};
+use crate::shell::Journal;
+use crate::spec::{Finding, LastDecision, LearnedAutoscaler, LearnedAutoscalerStatus, conditions, findings};
+use crate::target::TargetRef;
+use crate::target::kubernetes::{ANSWER_WITHIN, FIELD_MANAGER};
+use autoscale_core::units::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, Resource as _};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// A status in which nothing changes is written this often, so that its time shows that somebody is there.
+const NOW_AND_THEN: Duration = Duration::from_secs(300);
+/// Statuses that may wait to be written. Those that find no room are written with a later decision.
+const WAITING: usize = 20_000;
+
+/// A status, and whose.
+struct Report {
+    target: Option<TargetRef>,
+    resource: Resource,
+    status: LearnedAutoscalerStatus,
+}
+
+/// What was reported last of a target.
+struct Said {
+    at: Timestamp,
+    resource: Resource,
+    findings: Vec<Finding>,
+    decision: LastDecision,
+}
+
+/// Hands on what is to be written.
+pub(super) struct Reports {
+    roster: Arc<Mutex<Roster>>,
+    said: BTreeMap<TargetRef, Said>,
+    failed: Arc<Mutex<BTreeSet<TargetRef>>>,
+    hand_on: mpsc::Sender<Report>,
+}
+
+/// Hands on what has no decision: that a resource cannot be used.
+#[derive(Clone)]
+pub(super) struct Refusals(mpsc::Sender<Report>);
+
+/// A journal, a way to report those that have no decisions, and the task that writes; it ends with both.
+pub(super) fn start(client: Client, roster: Arc<Mutex<Roster>>) -> (Reports, Refusals, JoinHandle<()>) {
+    let (hand_on, mut waiting) = mpsc::channel::<Report>(WAITING);
+    let failed = Arc::<Mutex<BTreeSet<TargetRef>>>::default();
+    let failures = Arc::clone(&failed);
+    let writing = tokio::spawn(async move {
+        while let Some(report) = waiting.recv().await {
+            let written = tokio::time::timeout(ANSWER_WITHIN, write(&client, &report)).await;
+            if let (false, Some(target)) = (matches!(written, Ok(Ok(()))), report.target) {
+                failures.lock().unwrap_or_else(PoisonError::into_inner).insert(target);
+            }
+        }
+    });
+    let refusals = Refusals(hand_on.clone());
+    (Reports { roster, said: BTreeMap::new(), failed, hand_on }, refusals, writing)
+}
+
+async fn write(client: &Client, report: &Report) -> kube::Result<()> {
+    let Report { resource, status, .. } = report;
+    let api: Api<LearnedAutoscaler> = Api::namespaced(client.clone(), &resource.namespace);
+    let patch = json!({
+        "apiVersion": LearnedAutoscaler::api_version(&()),
+        "kind": LearnedAutoscaler::kind(&()),
+        "metadata": { "name": &resource.name },
+        "status": status,
+    });
+    api.patch_status(&resource.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(patch))
+        .await
+        .map(drop)
+}
+
+impl Refusals {
+    /// Says of a resource that it is not used.
+    pub(super) fn say(&self, now: Timestamp, (resource, finding): (Resource, Finding)) {
+        let status = LearnedAutoscalerStatus {
+            observed_generation: resource.generation,
+            conditions: conditions(&[finding], &resource.conditions, resource.generation, now),
+            last_decision: None,
+        };
+        let _ = self.0.try_send(Report { target: None, resource, status });
+    }
+}
+
+impl Journal for Reports {
+    fn keep(&mut self, target: &TargetRef, record: &DecisionRecord) {
+        // Whoever leads speaks.
+        if record.block == Some(Block::Standby) {
+            self.said.remove(target);
+            return;
+        }
+        let roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(resource) = roster.resource(target).cloned() else { return };
+        drop(roster);
+        let accepted = Finding { kind: "Accepted", status: "True", reason: "Used", message: String::new() };
+        let findings: Vec<Finding> = [accepted].into_iter().chain(findings(record)).collect();
+        let decision = LastDecision::of(record);
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
+        let before = self.said.get(target).filter(|before| before.resource.name == resource.name);
+        let old = before.is_none_or(|said| {
+            failed
+                || record.at.since(said.at) >= NOW_AND_THEN
+                || said.resource.generation != resource.generation
+                || said.findings != findings
+                || !said.decision.says_the_same(&decision)
+        });
+        if !old {
+            return;
+        }
+        let known = before.map_or(&resource.conditions, |said| &said.resource.conditions);
+        let conditions = conditions(&findings, known, resource.generation, record.at);
+        let status = LearnedAutoscalerStatus {
+            observed_generation: resource.generation,
+            conditions: conditions.clone(),
+            last_decision: Some(decision.clone()),
+        };
+        let report = Report { target: Some(target.clone()), resource: resource.clone(), status };
+        if self.hand_on.try_send(report).is_ok() {
+            let resource = Resource { conditions, ..resource };
+            self.said.insert(target.clone(), Said { at: record.at, resource, findings, decision });
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The custom resources of the cluster, as they come, change and go.
+
+use crate::spec::LearnedAutoscaler;
+use crate::target::watch::{watched, why};
+use futures_util::StreamExt;
+use futures_util::stream::select_all;
+use kube::api::ApiResource;
+use kube::core::DynamicObject;
+use kube::runtime::reflector::Store;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+/// Changes come in bursts; they are looked at together.
+const GATHER: Duration = Duration::from_millis(200);
+/// What could not be used is tried again after this: its model may have been put in place.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
+
+/// What is known of the custom resources.
+pub(super) enum Heard {
+    /// All that there are.
+    All(Vec<DynamicObject>),
+    /// They cannot be watched in this namespace at the moment, for this reason.
+    Trouble(String, Arc<str>),
+}
+
+/// Tells of all resources in these namespaces, in the whole cluster where there are none named, whenever they change.
+pub(super) async fn follow(client: Client, namespaces: Vec<Arc<str>>, tell: mpsc::Sender<Heard>) {
+    let kind = ApiResource::erase::<LearnedAutoscaler>(&());
+    let scopes = if namespaces.is_empty() {
+        vec![("the cluster".to_owned(), Api::all_with(client, &kind))]
+    } else {
+        let here = |namespace: &Arc<str>| {
+            (namespace.to_string(), Api::namespaced_with(client.clone(), namespace, &kind))
+        };
+        namespaces.iter().map(here).collect()
+    };
+    let (mut stores, mut streams) = (Vec::new(), Vec::new());
+    for (place, api) in scopes {
+        let writer: Writer<DynamicObject> = Writer::new(kind.clone());
+        stores.push(writer.as_reader());
+        let name = format!("{} in {place}", kind.plural);
+        streams.push(watched(api).reflect(writer).map(move |event| (name.clone(), event)).boxed());
+    }
+    let mut events = select_all(streams);
+    let mut look_at = None::<Instant>;
+    loop {
+        let quiet = look_at.unwrap_or_else(|| Instant::now() + TRY_AGAIN);
+        tokio::select! {
+            event = events.next() => match event {
+                None => return,
+                Some((_, Ok(watcher::Event::Init | watcher::Event::InitApply(_)))) => {}
+                Some((_, Ok(_))) => look_at = Some(look_at.unwrap_or_else(|| Instant::now() + GATHER)),
+                Some((name, Err(error))) => _ = tell.send(Heard::Trouble(name, why(&error))).await,
+            },
+            () = sleep_until(quiet) => {
+                look_at = None;
+                if let Some(all) = all(&stores) {
+                    let _ = tell.send(Heard::All(all)).await;
+                }
+            }
+        }
+    }
+}
+
+/// `None` before each store has seen a whole list.
+fn all(stores: &[Store<DynamicObject>]) -> Option<Vec<DynamicObject>> {
+    let ready =
+        |store: &Store<DynamicObject>| futures_util::FutureExt::now_or_never(store.wait_until_ready());
+    if stores.iter().any(|store| !matches!(ready(store), Some(Ok(())))) {
+        return None;
+    }
+    Some(stores.iter().flat_map(Store::state).map(|object| (*object).clone()).collect())
+}

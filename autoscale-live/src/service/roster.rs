@@ -1,0 +1,212 @@
+//! Which autoscalers there are, and what has changed since they were looked at last.
+
+use crate::spec::{Finding, LearnedAutoscaler, LearnedAutoscalerSpec};
+use crate::target::TargetRef;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A custom resource, as it was when it was looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Resource {
+    pub(super) namespace: Arc<str>,
+    pub(super) name: Arc<str>,
+    pub(super) generation: Option<i64>,
+    pub(super) conditions: Vec<Condition>,
+}
+
+/// Namespace and name.
+type Key = (Arc<str>, Arc<str>);
+/// What was said, and of which generation.
+type Said = (Option<i64>, Finding);
+
+/// What to do about a change. `C` is what is made of an autoscaler that can be used.
+#[derive(Debug)]
+pub(super) struct Changes<C> {
+    /// These have a new controller.
+    pub(super) taken_on: Vec<(TargetRef, C)>,
+    /// These have none any more.
+    pub(super) dismissed: Vec<TargetRef>,
+    /// These cannot be used, which is said once.
+    pub(super) refused: Vec<(Resource, Finding)>,
+}
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    taken_on: BTreeMap<TargetRef, (Resource, LearnedAutoscalerSpec)>,
+    /// By namespace and name, what was said of those that were refused.
+    refused: BTreeMap<Key, Said>,
+}
+
+impl Resource {
+    fn of(autoscaler: &LearnedAutoscaler) -> Self {
+        Self {
+            namespace: autoscaler.target().namespace,
+            name: autoscaler.name_any().into(),
+            generation: autoscaler.metadata.generation,
+            conditions: autoscaler.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn key(&self) -> Key {
+        (Arc::clone(&self.namespace), Arc::clone(&self.name))
+    }
+}
+
+impl Roster {
+    /// These are all there are. Of several for one target the oldest has it; `make` makes something of one, or says in a
+    /// word and a sentence why it cannot.
+    pub(super) fn settle<C>(
+        &mut self,
+        mut all: Vec<LearnedAutoscaler>,
+        mut make: impl FnMut(&LearnedAutoscaler) -> Result<C, (&'static str, String)>,
+    ) -> Changes<C> {
+        let age = |a: &LearnedAutoscaler| a.metadata.creation_timestamp.as_ref().map(|at| at.0);
+        all.sort_by_cached_key(|a| (age(a), a.name_any()));
+        let mut changes = Changes { taken_on: Vec::new(), dismissed: Vec::new(), refused: Vec::new() };
+        let before: BTreeSet<TargetRef> = self.taken_on.keys().cloned().collect();
+        let mut holders: BTreeMap<TargetRef, Arc<str>> = BTreeMap::new();
+        let mut refused = BTreeMap::new();
+        for autoscaler in all {
+            let (target, resource) = (autoscaler.target(), Resource::of(&autoscaler));
+            let made = if let Some(holder) = holders.get(&target) {
+                let message = format!("{target} is scaled by the LearnedAutoscaler {holder}, which is older");
+                Err(("TargetTaken", message))
+            } else {
+                holders.insert(target.clone(), Arc::clone(&resource.name));
+                if self.is_unchanged(&target, &resource, &autoscaler.spec) {
+                    continue;
+                }
+                self.taken_on.remove(&target);
+                make(&autoscaler)
+            };
+            match made {
+                Ok(made) => {
+                    self.taken_on.insert(target.clone(), (resource, autoscaler.spec));
+                    changes.taken_on.push((target, made));
+                }
+                Err((reason, message)) => {
+                    let finding = Finding { kind: "Accepted", status: "False", reason, message };
+                    let said = (resource.generation, finding.clone());
+                    if self.refused.get(&resource.key()) != Some(&said) {
+                        changes.refused.push((resource.clone(), finding));
+                    }
+                    refused.insert(resource.key(), said);
+                }
+            }
+        }
+        self.refused = refused;
+        self.taken_on.retain(|target, _| holders.contains_key(target));
+        changes.dismissed = before.into_iter().filter(|target| !self.taken_on.contains_key(target)).collect();
+        changes
+    }
+
+    /// Its status changes with each decision; only another specification, or another resource, is news.
+    fn is_unchanged(
+        &mut self,
+        target: &TargetRef,
+        resource: &Resource,
+        spec: &LearnedAutoscalerSpec,
+    ) -> bool {
+        let Some((before, known)) = self.taken_on.get_mut(target) else { return false };
+        let same = before.key() == resource.key() && known == spec;
+        if same {
+            before.generation = resource.generation;
+        }
+        same
+    }
+
+    /// The resource that has this target.
+    pub(super) fn resource(&self, target: &TargetRef) -> Option<&Resource> {
+        self.taken_on.get(target).map(|(resource, _)| resource)
+    }
+
+    /// Those that cannot be used, and why.
+    pub(super) fn refusals(&self) -> BTreeMap<String, Arc<str>> {
+        let told = |((namespace, name), (_, finding)): (&Key, &Said)| {
+            (format!("LearnedAutoscaler {namespace}/{name}"), finding.message.as_str().into())
+        };
+        self.refused.iter().map(told).collect()
+    }
+
+    /// What is scaled or watched.
+    pub(super) fn targets(&self) -> BTreeSet<TargetRef> {
+        self.taken_on.keys().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::SpecMode;
+
+    fn autoscaler(name: &str, target: &str, created: &str) -> LearnedAutoscaler {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "autoscaleai.dev/v1alpha1",
+            "kind": "LearnedAutoscaler",
+            "metadata": { "name": name, "namespace": "shop", "creationTimestamp": created, "generation": 1 },
+            "spec": {
+                "scaleTargetRef": { "name": target }, "maxReplicas": 9, "policy": { "horizontalPodAutoscaler": {} },
+            },
+        }))
+        .unwrap()
+    }
+
+    fn targets(changes: &Changes<String>) -> Vec<(&str, &str)> {
+        changes.taken_on.iter().map(|(target, made)| (&*target.name, made.as_str())).collect()
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "as it is called")]
+    fn name(autoscaler: &LearnedAutoscaler) -> Result<String, (&'static str, String)> {
+        Ok(autoscaler.name_any())
+    }
+
+    const EARLY: &str = "2026-03-01T10:00:00Z";
+    const LATE: &str = "2026-03-01T11:00:00Z";
+
+    #[test]
+    fn only_what_is_new_or_has_changed_is_taken_on() {
+        let (mut roster, web) = (Roster::default(), autoscaler("web", "web", EARLY));
+        let changes = roster.settle(vec![web.clone(), autoscaler("api", "api", EARLY)], name);
+        assert_eq!(targets(&changes), [("api", "api"), ("web", "web")]);
+        let mut active = web.clone();
+        active.status = Some(crate::spec::LearnedAutoscalerStatus::default());
+        let changes = roster.settle(vec![active.clone()], name);
+        assert_eq!((targets(&changes), changes.dismissed.len()), (vec![], 1), "a status is no news");
+        active.spec.mode = SpecMode::Active;
+        assert_eq!(targets(&roster.settle(vec![active], name)), [("web", "web")]);
+        let other = autoscaler("other", "web", LATE);
+        let changes = roster.settle(vec![other], name);
+        assert_eq!((targets(&changes), changes.dismissed.len()), (vec![("web", "other")], 0));
+    }
+
+    #[test]
+    fn the_oldest_has_the_target_and_the_other_is_told_once() {
+        let (mut roster, old, new) =
+            (Roster::default(), autoscaler("z", "web", EARLY), autoscaler("a", "web", LATE));
+        let changes = roster.settle(vec![new.clone(), old.clone()], name);
+        assert_eq!(targets(&changes), [("web", "z")]);
+        let (resource, finding) = &changes.refused[0];
+        assert_eq!((&*resource.name, finding.reason), ("a", "TargetTaken"));
+        assert!(finding.message.contains("LearnedAutoscaler z"), "{}", finding.message);
+        assert!(roster.settle(vec![new.clone(), old], name).refused.is_empty());
+        let changes = roster.settle(vec![new], name);
+        assert_eq!((targets(&changes), changes.dismissed.len()), (vec![("web", "a")], 0));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_tried_again_and_told_once() {
+        let (mut roster, web) = (Roster::default(), autoscaler("web", "web", EARLY));
+        let fail = |_: &LearnedAutoscaler| Err::<String, _>(("Unusable", "no such folder".to_owned()));
+        assert_eq!(roster.settle(vec![web.clone()], fail).refused.len(), 1);
+        assert!(roster.settle(vec![web.clone()], fail).refused.is_empty());
+        assert_eq!(targets(&roster.settle(vec![web.clone()], name)), [("web", "web")]);
+        let mut worse = web;
+        worse.spec.max_replicas = 1;
+        let changes = roster.settle(vec![worse], fail);
+        assert_eq!((changes.refused.len(), changes.dismissed.len()), (1, 1), "nothing runs by an old word");
+        assert!(roster.targets().is_empty());
+    }
+}
