@@ -29,12 +29,14 @@ pub(crate) enum TraceCommand {
   azure-llm        Azure LLM inference, a row a request
   prometheus       JSON of /api/v1/query_range; query requests per second, such as
                    sum(rate(http_requests_total[1m])); several files may be parts of one range
+  decisions        what `autoscale controller --decisions` wrote
 
 Files compressed with gzip are read as they are.
 
 Examples:
   autoscale trace import /var/log/nginx/access.log* --out requests.csv
-  autoscale trace import range.json --gaps hold --out requests.csv")]
+  autoscale trace import range.json --gaps hold --out requests.csv
+  autoscale trace import decisions.jsonl --target shop/Deployment/web --gaps hold --out requests.csv")]
 pub(crate) struct ImportArgs {
     /// The originals, parts of one whole.
     #[arg(required = true, value_name = "INPUT")]
@@ -48,9 +50,12 @@ pub(crate) struct ImportArgs {
     /// Length of a step, such as 60s, 5m or 1h; 60s when absent, or the original's own if that is longer.
     #[arg(long, value_parser = span)]
     pub(crate) step: Option<Duration>,
-    /// What stands where Prometheus has no sample.
+    /// What stands where Prometheus has no sample, or the controller measured nothing.
     #[arg(long, value_enum, default_value = "zero")]
     pub(crate) gaps: GapsArg,
+    /// Of decision records, those of this target; needed where there are several.
+    #[arg(long, value_name = "NAMESPACE/KIND/NAME")]
+    pub(crate) target: Option<String>,
     /// Replace the output if it is there.
     #[arg(long)]
     pub(crate) force: bool,
@@ -107,6 +112,7 @@ pub(crate) enum FormatArg {
     AzureFunctions,
     AzureLlm,
     Prometheus,
+    Decisions,
 }
 
 impl FormatArg {
@@ -119,6 +125,7 @@ impl FormatArg {
             Self::AzureFunctions => Some(Format::AzureFunctions),
             Self::AzureLlm => Some(Format::AzureLlm),
             Self::Prometheus => Some(Format::Prometheus),
+            Self::Decisions => Some(Format::Decisions),
         }
     }
 }

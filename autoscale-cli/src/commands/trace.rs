@@ -24,7 +24,12 @@ pub(crate) fn run(args: &TraceArgs) -> Result<()> {
 #[expect(clippy::print_stdout, reason = "the command's result goes to standard output")]
 fn import(args: &ImportArgs) -> Result<()> {
     refuse_existing(&args.out, args.force)?;
-    let options = Options { format: args.format.format(), step: args.step, gaps: args.gaps.into() };
+    let options = Options {
+        format: args.format.format(),
+        step: args.step,
+        gaps: args.gaps.into(),
+        target: args.target.clone(),
+    };
     let import::Import { trace, report } = import::import(&args.inputs, &options)?;
     let mut csv = Vec::new();
     trace.write_csv(&mut csv)?;

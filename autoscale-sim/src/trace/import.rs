@@ -7,6 +7,7 @@
 //! | [`AzureFunctions`](Format::AzureFunctions) | CSV, invocations per minute and function, a file a day |
 //! | [`AzureLlm`](Format::AzureLlm) | CSV, a row a request |
 //! | [`Prometheus`](Format::Prometheus) | the JSON answer of `/api/v1/query_range` |
+//! | [`Decisions`](Format::Decisions) | the controller's own records of what it measured, a line of JSON a decision |
 //!
 //! Files compressed with gzip are read as they are. Every request counts, whatever its status. Broken lines
 //! of logs are counted and reported, because real logs hold some, but a log most of whose lines are broken is none; a
@@ -17,6 +18,7 @@
 
 mod azure;
 mod common_log;
+mod decisions;
 mod prometheus;
 mod world_cup;
 
@@ -56,12 +58,20 @@ pub enum Format {
     AzureLlm,
     /// Prometheus `query_range`: a matrix of requests per second, so `rate(…)` or a sum of it.
     Prometheus,
+    /// Decision records of `autoscale controller`.
+    Decisions,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 5] =
-        [Self::CommonLog, Self::WorldCup, Self::AzureFunctions, Self::AzureLlm, Self::Prometheus];
+    pub const ALL: [Self; 6] = [
+        Self::CommonLog,
+        Self::WorldCup,
+        Self::AzureFunctions,
+        Self::AzureLlm,
+        Self::Prometheus,
+        Self::Decisions,
+    ];
 
     /// Its name on a command line.
     pub const fn name(self) -> &'static str {
@@ -71,6 +81,7 @@ impl Format {
             Self::AzureFunctions => "azure-functions",
             Self::AzureLlm => "azure-llm",
             Self::Prometheus => "prometheus",
+            Self::Decisions => "decisions",
         }
     }
 
@@ -78,7 +89,9 @@ impl Format {
     fn guess(head: &[u8]) -> Option<Self> {
         let text = head.trim_ascii_start();
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        if text.starts_with(b"{") {
+        if decisions::looks_like(text) {
+            Some(Self::Decisions)
+        } else if text.starts_with(b"{") {
             Some(Self::Prometheus)
         } else if text.starts_with(b"HashOwner,") {
             Some(Self::AzureFunctions)
@@ -100,7 +113,8 @@ impl fmt::Display for Format {
     }
 }
 
-/// What to put where a Prometheus answer has no sample of any series, or none but NaN.
+/// What to put where a Prometheus answer has no sample of any series, or none but NaN, and where the controller measured
+/// nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Gaps {
     /// No load. A gap then looks like an outage, which is plain to see and is reported.
@@ -113,7 +127,7 @@ pub enum Gaps {
 }
 
 /// How to import.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The originals' format; guessed from their content when absent.
     pub format: Option<Format>,
@@ -122,6 +136,8 @@ pub struct Options {
     pub step: Option<Duration>,
     /// What to do about gaps.
     pub gaps: Gaps,
+    /// Of decision records, those of this target: `namespace/kind/name`. Needed where there are several.
+    pub target: Option<String>,
 }
 
 /// A trace, and how it came about.
@@ -265,6 +281,9 @@ pub fn import(files: &[PathBuf], options: &Options) -> Result<Import, ImportErro
                 azure::minutes(&mut source, counts, &mut log)?;
             }
             (Format::Prometheus, Gathered::Samples(samples)) => samples.read(&mut source, &mut log)?,
+            (Format::Decisions, Gathered::Measurements(measurements)) => {
+                measurements.read(&mut source, options.target.as_deref(), &mut log)?;
+            }
             _ => {} // `Gathered::new` makes the kind that its format fills.
         }
     }
@@ -273,6 +292,10 @@ pub fn import(files: &[PathBuf], options: &Options) -> Result<Import, ImportErro
         Some(Gathered::Counts(tally)) => tally.finish()?,
         Some(Gathered::Minutes(counts)) => azure::finish(&counts)?,
         Some(Gathered::Samples(samples)) => samples.finish(first, options.gaps, &mut log)?,
+        Some(Gathered::Measurements(measurements)) => {
+            let step = options.step.unwrap_or(USUAL_STEP).as_secs() as i64;
+            measurements.finish(first, (step, options.gaps), &mut log)?
+        }
         None => None,
     };
     let skipped = log.skipped();
@@ -335,6 +358,7 @@ enum Gathered {
     Counts(Tally),
     Minutes(Vec<f64>),
     Samples(prometheus::Samples),
+    Measurements(decisions::Measurements),
 }
 
 impl Gathered {
@@ -343,6 +367,7 @@ impl Gathered {
             Format::CommonLog | Format::WorldCup | Format::AzureLlm => Self::Counts(Tally::new(step)),
             Format::AzureFunctions => Self::Minutes(Vec::new()),
             Format::Prometheus => Self::Samples(prometheus::Samples::default()),
+            Format::Decisions => Self::Measurements(decisions::Measurements::default()),
         }
     }
 }

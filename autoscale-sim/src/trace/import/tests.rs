@@ -230,3 +230,66 @@ fn what_is_no_original_is_refused() {
     let half = Options { step: Some(Duration::from_millis(500)), ..Options::default() };
     refusal(import(&[log], &half), &["step", "0.5 s", "whole seconds"]);
 }
+
+/// A record of the controller, as far as it is read.
+fn decision(name: &str, seconds: i64, rate: Option<f64>) -> String {
+    let at = seconds * 1_000_000 + 2_345;
+    let measurement = rate.map_or("null".to_owned(), |rate| {
+        format!(r#"{{"at":{at},"age":{{"secs":3}},"arrival_rate":{rate}}}"#)
+    });
+    format!(
+        r#"{{"target":{{"namespace":"shop","api_version":"apps/v1","kind":"Deployment","name":"{name}"}},"version":1,"at":{at},"measurement":{measurement}}}"#
+    )
+}
+
+#[test]
+fn decision_records_are_averaged_by_step_and_count_once() {
+    let folder = Folder::new();
+    let begin = 1_800_000_000 - 1_800_000_000 % 60;
+    let lines = [
+        decision("web", begin, Some(10.0)),
+        decision("web", begin + 15, Some(20.0)),
+        decision("web", begin + 15, Some(20.0)),
+        decision("web", begin + 30, None),
+        "{\"target\":{\"names".to_owned(),
+        decision("web", begin + 61, Some(40.0)),
+        decision("web", begin + 185, Some(8.0)),
+    ];
+    let file = folder.file("decisions.jsonl", lines.join("\n"));
+    let found = guess(std::slice::from_ref(&file)).unwrap();
+    assert_eq!(rates(&found), [15.0, 40.0, 0.0, 8.0]);
+    assert_eq!((found.report.format, found.report.read), (Format::Decisions, 7));
+    let why: Vec<_> = found.report.skipped.iter().map(|s| (s.reason, s.count)).collect();
+    assert_eq!(
+        why,
+        [
+            ("decision without a measurement", 1),
+            ("line that is no decision record", 1),
+            ("measurement that was there already", 1),
+            ("step without a measurement, filled with 0", 1),
+        ]
+    );
+    let hold = Options { gaps: Gaps::Hold, ..Options::default() };
+    assert_eq!(rates(&import(std::slice::from_ref(&file), &hold).unwrap()), [15.0, 40.0, 40.0, 8.0]);
+    let refuse = Options { gaps: Gaps::Refuse, ..Options::default() };
+    refusal(import(&[file], &refuse), &["measurement.at", "none"]);
+}
+
+#[test]
+fn decision_records_of_several_targets_are_told_apart() {
+    let folder = Folder::new();
+    let lines = [decision("web", 1_800_000_000, Some(1.0)), decision("api", 1_800_000_001, Some(2.0))];
+    let file = folder.file("decisions.jsonl", lines.join("\n"));
+    refusal(
+        guess(std::slice::from_ref(&file)),
+        &[":2: target", "shop/Deployment/api, shop/Deployment/web", "say which one"],
+    );
+    let of = |name: &str| {
+        let target = Some(format!("shop/Deployment/{name}"));
+        import(std::slice::from_ref(&file), &Options { target, ..Options::default() })
+    };
+    assert_eq!(rates(&of("api").unwrap()), [2.0]);
+    refusal(of("none"), &["nothing to import", "record of another target (2"]);
+    let old = decision("web", 1_800_000_000, Some(1.0)).replace("\"version\":1", "\"version\":7");
+    refusal(guess(&[folder.file("old.jsonl", old)]), &["version: 7", "expected 1"]);
+}
