@@ -3,6 +3,8 @@
 pub(crate) mod compare;
 #[cfg(feature = "live")]
 pub(crate) mod controller;
+#[cfg(feature = "live")]
+pub(crate) mod demo;
 pub(crate) mod trace;
 pub(crate) mod visualize;
 
@@ -46,6 +48,9 @@ pub(crate) enum Command {
     /// Scale a real service by a policy: Prometheus in, the scale subresource out; in shadow unless told otherwise.
     #[cfg(feature = "live")]
     Controller(controller::ControllerArgs),
+    /// Start a small real service, or load on one, or both.
+    #[cfg(feature = "live")]
+    Demo(demo::DemoArgs),
     /// Search the parameters of a rule within a budget.
     Tune(TuneArgs),
     /// Train many times, one run a combination of flags, and put what came out into a table.

@@ -31,6 +31,8 @@ fn main() -> ExitCode {
         args::Command::Compare(args) => commands::compare::run(&args),
         #[cfg(feature = "live")]
         args::Command::Controller(args) => commands::controller::run(&args),
+        #[cfg(feature = "live")]
+        args::Command::Demo(args) => commands::demo::run(&args),
         args::Command::Tune(args) => commands::tune::run(&args),
         args::Command::Sweep(args) => commands::sweep::run(&args),
         args::Command::Simulate(args) => commands::simulate::run(&args),

@@ -2,11 +2,12 @@
 //!
 //! [`service`] answers HTTP requests that cost what they are told to and counts as the simulator's pods do, under the names
 //! that the default queries of [`crate::source::Queries`] ask for. [`load`] sends requests at the moments of a [`schedule`],
-//! whatever becomes of them.
+//! whatever becomes of them. [`run`] puts both together.
 
 mod cost;
 pub mod load;
 mod meters;
+pub mod run;
 pub mod schedule;
 pub mod service;
 

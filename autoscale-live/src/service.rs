@@ -206,7 +206,7 @@ fn until(stopped: &watch::Receiver<bool>) -> impl Future<Output = ()> + Send + '
 }
 
 /// Ends when the process is told to.
-fn end() -> std::io::Result<impl Future<Output = ()>> {
+pub(crate) fn end() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {

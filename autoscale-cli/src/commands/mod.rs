@@ -3,6 +3,8 @@
 pub(crate) mod compare;
 #[cfg(feature = "live")]
 pub(crate) mod controller;
+#[cfg(feature = "live")]
+pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod scenario;
 pub(crate) mod simulate;

@@ -62,13 +62,10 @@ impl Measurements {
                 continue;
             }
             log.read += 1;
-            let line: Line = match serde_json::from_slice(&bytes) {
-                Ok(line) => line,
+            let Ok(line) = serde_json::from_slice::<Line>(&bytes) else {
                 // A process that was killed leaves half a line, and the next one writes on after it.
-                Err(_) => {
-                    log.skip("line that is no decision record", || source.place(number));
-                    continue;
-                }
+                log.skip("line that is no decision record", || source.place(number));
+                continue;
             };
             if line.version != VERSION {
                 let expected = format!("{VERSION}, which is what this program reads and writes");
