@@ -1,5 +1,4 @@
 //! The demo as a person meets it.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use assert_cmd::Command;
 use std::net::TcpListener;

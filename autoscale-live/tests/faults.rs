@@ -417,9 +417,13 @@ fn config() -> impl Strategy<Value = ControllerConfig> {
     )
 }
 
+/// A million steps, or as many thousands as `PROPTEST_CASES` says.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1000)
+}
+
 proptest! {
-    // A million steps.
-    #![proptest_config(ProptestConfig { cases: 1000, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_is_written_that_must_not_be(

@@ -1,4 +1,4 @@
-//! The collector against a real Prometheus: `.ci/live` fetches one and runs these.
+//! The collector against a real Prometheus: `.ci/cluster` fetches one and runs these.
 //!
 //! It scrapes demo services that answer real requests, and what the collector then says is held against what the services
 //! themselves have counted.

@@ -43,7 +43,7 @@ impl Prometheus {
             .spawn()
             .unwrap_or_else(|error| {
                 panic!(
-                    "{}: {error}; .ci/live fetches Prometheus and runs this, or set PROMETHEUS to where it is",
+                    "{}: {error}; .ci/cluster fetches Prometheus and runs this, or set PROMETHEUS to where it is",
                     program.display()
                 )
             });

@@ -245,7 +245,7 @@ fn decision(name: &str, seconds: i64, rate: Option<f64>) -> String {
 #[test]
 fn decision_records_are_averaged_by_step_and_count_once() {
     let folder = Folder::new();
-    let begin = 1_800_000_000 - 1_800_000_000 % 60;
+    let begin = 1_800_000_000;
     let lines = [
         decision("web", begin, Some(10.0)),
         decision("web", begin + 15, Some(20.0)),
