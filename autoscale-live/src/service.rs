@@ -1,6 +1,7 @@
 //! The controller as a process: everything put together, from the configuration to the last write.
 
 mod announce;
+mod scaler;
 mod sighting;
 
 use crate::controller::{Controller, Deciders, Leadership};
@@ -18,6 +19,7 @@ use crate::target::watch::Watch;
 use autoscale_core::seed::Seed;
 use autoscale_core::validate::{ConfigError, Validate};
 use kube::{Client, ResourceExt};
+use scaler::Scaler;
 use sighting::Sights;
 use std::future::Future;
 use std::io::Write;
@@ -38,6 +40,8 @@ pub struct ServiceConfig {
     pub prometheus: PrometheusConfig,
     /// Where probes and people ask; nobody when absent.
     pub listen: Option<SocketAddr>,
+    /// Where KEDA asks for replica counts; nobody when absent. Needs the feature `keda`.
+    pub keda: Option<SocketAddr>,
     /// The Lease of those who may write; this process is alone when absent.
     pub lease: Option<Candidacy>,
     /// What this process is called in Events.
@@ -104,11 +108,13 @@ pub async fn serve(
     let executor = Executor::new(client.clone(), WriteLimit::default());
     let targets: Vec<TargetRef> = config.autoscalers.iter().map(LearnedAutoscaler::target).collect();
     let mut fleet = Fleet::new();
+    let scaler = Scaler::default();
     for ((autoscaler, target), deciders) in config.autoscalers.iter().zip(&targets).zip(deciders) {
         let told = autoscaler.spec.controller();
         let name = || autoscaler.name_any();
         let setup = told.validate().map_err(|error| ServiceError::Autoscaler { name: name(), error })?;
         executor.respect(target, told.ownership);
+        scaler.list(autoscaler, &deciders);
         fleet.add(target.clone(), Controller::new(setup, deciders, Seed::root(0)));
     }
     let (stop, stopped) = watch::channel(false);
@@ -117,8 +123,13 @@ pub async fn serve(
     let metrics = Metrics::new();
     let announcer = Announcer::new(client.clone(), Arc::clone(&config.instance));
     let (announcements, announcing) = announce::start(announcer, Arc::clone(&watch));
-    let journal: Vec<Box<dyn Journal>> =
-        vec![Box::new(JsonLines::new(decisions)), Box::new(metrics.clone()), Box::new(announcements)];
+    let journal: Vec<Box<dyn Journal>> = vec![
+        Box::new(JsonLines::new(decisions)),
+        Box::new(metrics.clone()),
+        Box::new(announcements),
+        scaler.journal(),
+    ];
+    scaler.start(config.keda, until(&stopped)).await?;
     let sights = Sights::new(collector, client.clone(), Arc::clone(&watch));
     let (faults, watched) = (sights.faults(), watch);
     let shell = Shell::new(fleet, sights, executor, journal, SystemClock);

@@ -53,6 +53,7 @@ pub(crate) fn run(args: &ControllerArgs) -> Result<()> {
         autoscalers,
         prometheus,
         listen: Some(args.listen),
+        keda: args.keda_listen,
         lease,
         instance: instance.into(),
     };

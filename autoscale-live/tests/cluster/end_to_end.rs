@@ -95,6 +95,7 @@ spec:
             autoscalers: read(&yaml).unwrap(),
             prometheus: PrometheusConfig { window_seconds: 5, ..PrometheusConfig::at(&prometheus.url()) },
             listen: None,
+            keda: None,
             lease: None,
             instance: "end-to-end".into(),
         };
