@@ -16,8 +16,9 @@
 //! of the board since KEDA makes the HPA from its answer and looks for a fallback only where it has one
 //! (kedacore/keda, `pkg/scaling/scale_handler.go`); without it the HPA would have no metric of ours.
 //!
-//! An autoscaler has at least one pod (`minReplicas`), so the trigger is active as long as there are answers: zero is for
-//! KEDA's other triggers, and for people, to ask for. Plain text only; TLS is for a proxy or a mesh.
+//! An autoscaler has at least one pod (`minReplicas`), so the trigger is active as long as there are answers, which keeps
+//! KEDA from scaling to zero; should limits allow zero one day, a grant of zero makes it inactive. Plain text only; TLS is
+//! for a proxy or a mesh.
 
 mod board;
 pub mod messages;
