@@ -33,7 +33,7 @@ pub const SERVICE: &str = "externalscaler.ExternalScaler";
 /// The one metric that there is: the number of replicas.
 pub const METRIC: &str = "desired-replicas";
 
-/// The key of a trigger's metadata that names the LearnedAutoscaler; the ScaledObject's own name when absent.
+/// The key of a trigger's metadata that names the `LearnedAutoscaler`; the ScaledObject's own name when absent.
 pub const AUTOSCALER: &str = "autoscaler";
 
 /// A decision is good for so many control intervals. Two in a row are less than two intervals apart, however long

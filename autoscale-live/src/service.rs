@@ -108,7 +108,7 @@ pub async fn serve(
     let executor = Executor::new(client.clone(), WriteLimit::default());
     let targets: Vec<TargetRef> = config.autoscalers.iter().map(LearnedAutoscaler::target).collect();
     let mut fleet = Fleet::new();
-    let scaler = Scaler::default();
+    let scaler = Scaler::new();
     for ((autoscaler, target), deciders) in config.autoscalers.iter().zip(&targets).zip(deciders) {
         let told = autoscaler.spec.controller();
         let name = || autoscaler.name_any();

@@ -138,7 +138,7 @@ async fn the_metric_is_one_per_pod_whatever_is_known() {
     let one = MetricSpec { metric_name: "desired-replicas".into(), target_size: 1, target_size_float: 1.0 };
     for name in ["web", "nobody-of-this-name"] {
         let specs = scene.client.metric_spec(object(name, &[])).await.unwrap().metric_specs;
-        assert_eq!(specs, [one.clone()]);
+        assert_eq!(specs, std::slice::from_ref(&one));
     }
 }
 
@@ -190,7 +190,7 @@ async fn what_is_ill_formed_is_refused_by_field() {
     scene.decide(1000, Rung::Policy, 7);
     let client = &scene.client;
     let expected = "expected the name of a LearnedAutoscaler in the ScaledObject's namespace";
-    let key = r#"expected the key `autoscaler`, with the name of a LearnedAutoscaler"#;
+    let key = "expected the key `autoscaler`, with the name of a LearnedAutoscaler";
     for (metadata, message) in [
         (("autoscaler", ""), format!(r#"metadata.autoscaler: "", {expected}"#)),
         (("autoscaler", "bank/vault"), format!(r#"metadata.autoscaler: "bank/vault", {expected}"#)),

@@ -11,7 +11,7 @@ use autoscale_core::units::{Milli, Replicas, TimeOfWeek, Timestamp};
 use autoscale_policies::hpa::{Hpa, HpaSpec};
 use serde_json::{Value, json};
 
-/// What the example of a ScaledObject says of the HPA.
+/// What the example of a `ScaledObject` says of the HPA.
 fn example() -> Value {
     let text = include_str!("../../deploy/keda/scaledobject.yaml");
     let object: Value = serde_saphyr::from_str(text).unwrap();

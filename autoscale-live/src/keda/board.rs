@@ -13,7 +13,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::watch;
 
-/// A LearnedAutoscaler by its name.
+/// A `LearnedAutoscaler` by its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AutoscalerRef {
     /// Its namespace.

@@ -22,10 +22,14 @@ mod with_keda {
     use tokio::net::TcpListener;
 
     /// The board that KEDA is answered from.
-    #[derive(Default)]
     pub(in crate::service) struct Scaler(Board);
 
     impl Scaler {
+        /// Nobody is listed yet.
+        pub(in crate::service) fn new() -> Self {
+            Self(Board::new())
+        }
+
         /// Answers for this one, too.
         pub(in crate::service) fn list(&self, autoscaler: &LearnedAutoscaler, deciders: &Deciders) {
             let target = autoscaler.target();
@@ -60,11 +64,14 @@ mod without_keda {
     use std::io::{Error, ErrorKind};
 
     /// Nobody.
-    #[derive(Default)]
     pub(in crate::service) struct Scaler;
 
     #[expect(clippy::unused_self, reason = "the same as that of a build with KEDA")]
     impl Scaler {
+        pub(in crate::service) const fn new() -> Self {
+            Self
+        }
+
         pub(in crate::service) const fn list(&self, _: &LearnedAutoscaler, _: &Deciders) {}
 
         pub(in crate::service) fn journal(&self) -> Box<dyn Journal> {
