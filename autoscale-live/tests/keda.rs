@@ -4,6 +4,8 @@
 
 #[path = "keda/client.rs"]
 mod client;
+#[path = "keda/process.rs"]
+mod process;
 
 use autoscale_core::guard::Rung;
 use autoscale_core::limits::{Bound, Granted};
