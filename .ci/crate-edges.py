@@ -12,6 +12,7 @@ ONLY = {
     "ratatui": {"autoscale-cli"},
     "kube": {"autoscale-live"},
     "tokio": {"autoscale-live"},
+    "tonic": {"autoscale-live"},
 }
 
 

@@ -4,6 +4,7 @@ mod announce;
 mod report;
 mod resources;
 mod roster;
+mod scaler;
 mod sighting;
 mod staffing;
 
@@ -20,6 +21,7 @@ use crate::target::lease::{Candidacy, Elector};
 use crate::target::watch::Watch;
 use kube::Client;
 use roster::Roster;
+use scaler::Scaler;
 use sighting::Sights;
 use staffing::{Outlets, Staffing, Troubles};
 use std::future::Future;
@@ -56,6 +58,8 @@ pub struct ServiceConfig {
     pub prometheus: PrometheusConfig,
     /// Where probes and people ask; nobody when absent.
     pub listen: Option<SocketAddr>,
+    /// Where KEDA asks for replica counts; nobody when absent. Needs the feature `keda`.
+    pub keda: Option<SocketAddr>,
     /// The Lease of those who may write; this process is alone when absent.
     pub lease: Option<Candidacy>,
     /// What this process is called in Events.
@@ -122,11 +126,18 @@ pub async fn serve(
     let (announcements, announcing) = announce::start(announcer, Arc::clone(&watch));
     let mut journal: Vec<Box<dyn Journal>> =
         vec![Box::new(JsonLines::new(decisions)), Box::new(metrics.clone()), Box::new(announcements)];
+    let scaler = Scaler::new();
+    journal.push(scaler.journal());
+    scaler.start(config.keda, until(&stopped)).await?;
     let sights = Sights::new(collector, client.clone(), Arc::clone(&watch));
     let faults = sights.faults();
     let roster = Arc::<Mutex<Roster>>::default();
-    let staffing =
-        Staffing { roster: Arc::clone(&roster), deciders: config.deciders, executor: Arc::clone(&executor) };
+    let staffing = Staffing {
+        roster: Arc::clone(&roster),
+        deciders: config.deciders,
+        executor: Arc::clone(&executor),
+        scaler,
+    };
     let (mut fleet, troubles) = (Fleet::new(), Troubles::default());
     let (readiness, reporting) = match config.autoscalers {
         Autoscalers::Given(given) => {

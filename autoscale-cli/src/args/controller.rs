@@ -46,6 +46,9 @@ pub(crate) struct ControllerArgs {
     /// Answer /healthz, /readyz, /metrics and /state here.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
+    /// Answer KEDA's external-scaler calls (gRPC, plain text) here; not at all when absent.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) keda_listen: Option<SocketAddr>,
     /// Write only while holding this Lease, so that several may run.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub(crate) lease: Option<String>,

@@ -58,6 +58,7 @@ pub(crate) fn run(args: &ControllerArgs) -> Result<()> {
         deciders: Box::new(|autoscaler| announced(autoscaler).map_err(|error| format!("{error:#}"))),
         prometheus,
         listen: Some(args.listen),
+        keda: args.keda_listen,
         lease,
         instance: instance.into(),
     };

@@ -17,7 +17,7 @@ pub(super) struct Resource {
 }
 
 /// Namespace and name.
-type Key = (Arc<str>, Arc<str>);
+pub(super) type Key = (Arc<str>, Arc<str>);
 /// What was said, and of which generation.
 type Said = (Option<i64>, Finding);
 
@@ -28,6 +28,8 @@ pub(super) struct Changes<C> {
     pub(super) taken_on: Vec<(TargetRef, C)>,
     /// These have none any more.
     pub(super) dismissed: Vec<TargetRef>,
+    /// These resources have no target any more.
+    pub(super) released: Vec<Key>,
     /// These cannot be used, which is said once.
     pub(super) refused: Vec<(Resource, Finding)>,
 }
@@ -65,8 +67,14 @@ impl Roster {
     ) -> Changes<C> {
         let age = |a: &LearnedAutoscaler| a.metadata.creation_timestamp.as_ref().map(|at| at.0);
         all.sort_by_cached_key(|a| (age(a), a.name_any()));
-        let mut changes = Changes { taken_on: Vec::new(), dismissed: Vec::new(), refused: Vec::new() };
-        let before: BTreeSet<TargetRef> = self.taken_on.keys().cloned().collect();
+        let mut changes = Changes {
+            taken_on: Vec::new(),
+            dismissed: Vec::new(),
+            released: Vec::new(),
+            refused: Vec::new(),
+        };
+        let before: BTreeMap<TargetRef, Key> =
+            self.taken_on.iter().map(|(target, (resource, _))| (target.clone(), resource.key())).collect();
         let mut holders: BTreeMap<TargetRef, Arc<str>> = BTreeMap::new();
         let mut refused = BTreeMap::new();
         for autoscaler in all {
@@ -99,7 +107,15 @@ impl Roster {
         }
         self.refused = refused;
         self.taken_on.retain(|target, _| holders.contains_key(target));
-        changes.dismissed = before.into_iter().filter(|target| !self.taken_on.contains_key(target)).collect();
+        let now: BTreeSet<Key> = self.taken_on.values().map(|(resource, _)| resource.key()).collect();
+        for (target, key) in before {
+            if !self.taken_on.contains_key(&target) {
+                changes.dismissed.push(target);
+            }
+            if !now.contains(&key) {
+                changes.released.push(key);
+            }
+        }
         changes
     }
 
@@ -180,6 +196,7 @@ mod tests {
         let other = autoscaler("other", "web", LATE);
         let changes = roster.settle(vec![other], name);
         assert_eq!((targets(&changes), changes.dismissed.len()), (vec![("web", "other")], 0));
+        assert_eq!(changes.released, [("shop".into(), "web".into())]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::MakeDeciders;
 use super::report::Refusals;
 use super::resources::{Heard, follow};
 use super::roster::{Changes, Resource, Roster};
+use super::scaler::Scaler;
 use crate::controller::Controller;
 use crate::shell::{Clock, News, SystemClock};
 use crate::spec::{Finding, LearnedAutoscaler, in_terms_of_the_spec};
@@ -26,6 +27,7 @@ pub(super) struct Staffing {
     pub(super) roster: Arc<Mutex<Roster>>,
     pub(super) deciders: Box<MakeDeciders>,
     pub(super) executor: Arc<Executor>,
+    pub(super) scaler: Scaler,
 }
 
 /// Where changes go to.
@@ -42,7 +44,11 @@ impl Staffing {
     /// These are all there are.
     pub(super) fn settle(&self, all: Vec<LearnedAutoscaler>) -> Changes<Controller> {
         let mut roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
-        roster.settle(all, |autoscaler| self.controller(autoscaler))
+        let changes = roster.settle(all, |autoscaler| self.controller(autoscaler));
+        for key in &changes.released {
+            self.scaler.strike(key);
+        }
+        changes
     }
 
     fn controller(&self, autoscaler: &LearnedAutoscaler) -> Result<Controller, (&'static str, String)> {
@@ -51,6 +57,7 @@ impl Staffing {
             told.validate().map_err(|error| ("Invalid", format!("spec.{}", in_terms_of_the_spec(&error))))?;
         let deciders = (self.deciders)(autoscaler).map_err(|error| ("PolicyUnusable", error))?;
         self.executor.respect(&autoscaler.target(), told.ownership);
+        self.scaler.list(autoscaler, &deciders);
         Ok(Controller::new(setup, deciders, Seed::root(0)))
     }
 
@@ -76,7 +83,7 @@ impl Staffing {
             }
         };
         let (all, mut refused) = read(objects);
-        let Changes { taken_on, dismissed, refused: more } = self.settle(all);
+        let Changes { taken_on, dismissed, refused: more, .. } = self.settle(all);
         refused.extend(more);
         for target in dismissed {
             let _ = outlets.tell.send(News::Dismissed(target)).await;

@@ -99,6 +99,7 @@ spec:
             }),
             prometheus: PrometheusConfig { window_seconds: 5, ..PrometheusConfig::at(&prometheus.url()) },
             listen: None,
+            keda: None,
             lease: None,
             instance: "end-to-end".into(),
         };

@@ -93,6 +93,7 @@ fn start(client: Client, namespace: &str) -> Running {
         }),
         prometheus: PrometheusConfig::at("http://127.0.0.1:1"),
         listen: None,
+        keda: None,
         lease: None,
         instance: "resources".into(),
     };
