@@ -17,6 +17,9 @@ pub(crate) use file::in_terms_of_the_spec;
 pub use file::{FileError, read};
 pub use status::{Finding, LastDecision, LearnedAutoscalerStatus, conditions, findings};
 
+/// The longest window of a learned policy's features, in measurements.
+const FEATURES_LOOK_BACK: u32 = 60;
+
 /// What to scale, by which policy, how far to trust it.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -268,6 +271,7 @@ impl LearnedAutoscalerSpec {
                 step_back_s: self.contest.step_back_seconds,
             },
             utc_offset_hours: self.utc_offset_hours,
+            history: self.looks_back(),
             ..ControllerConfig::within(LimitsConfig {
                 min_replicas: self.min_replicas,
                 max_replicas: self.max_replicas,
@@ -275,6 +279,17 @@ impl LearnedAutoscalerSpec {
                 max_step_down: self.max_step_down,
             })
         }
+    }
+
+    /// How many measurements are kept: those that the policy or the search for a frozen exporter looks back at, since many
+    /// targets are to fit in little memory.
+    fn looks_back(&self) -> u32 {
+        let policy = match &self.policy {
+            PolicyRef::Model(_) => FEATURES_LOOK_BACK,
+            // It goes by pods and their samples.
+            PolicyRef::HorizontalPodAutoscaler(_) => 1,
+        };
+        policy.max(self.freshness.frozen_after)
     }
 
     /// The HPA that these rules make, as an `autoscaling/v2` manifest in JSON.

@@ -1,0 +1,168 @@
+//! What a controller of many targets costs: `ten_thousand [TARGETS] [CYCLES]` prints a line of JSON.
+//!
+//! A second process plays Prometheus and the API server over loopback, so that what is measured is the controller's alone. All
+//! targets are decided on every 15 s by the emulated HPA; in each cycle the CPU use of 1 % of them doubles, and they are given
+//! a second pod.
+
+mod stubs;
+
+use autoscale_core::units::Timestamp;
+use autoscale_live::controller::Deciders;
+use autoscale_live::service::{Autoscalers, ServiceConfig, serve};
+use autoscale_live::source::PrometheusConfig;
+use autoscale_live::spec::{LearnedAutoscaler, read};
+use autoscale_live::target::kubernetes::connect;
+use autoscale_policies::hpa::{Hpa, HpaSpec};
+use kube::Config;
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::json;
+use std::error::Error;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+pub(crate) const PERIOD: Duration = Duration::from_secs(15);
+/// Cycles before the measured ones: lists are read, the ladder comes to trust its sources, all settle.
+const WARM_UP: u32 = 8;
+
+/// What is read from the lines of decisions: how long after its due moment each was made, in microseconds.
+#[derive(Clone, Default)]
+struct Lags(Arc<Mutex<Vec<i64>>>);
+
+impl Write for Lags {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let key = b"\"at\":";
+        let found = line.windows(key.len()).position(|window| window == key).map(|at| at + key.len());
+        let digits = found.map(|from| line[from..].iter().take_while(|byte| byte.is_ascii_digit()));
+        let at = digits.map(|digits| digits.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')));
+        if let (Some(at), Ok(mut lags)) = (at, self.0.lock()) {
+            lags.push(at % PERIOD.as_micros() as i64);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Processor time of this process so far.
+fn cpu() -> Duration {
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(spent.tv_sec as u64, spent.tv_nsec as u32)
+}
+
+/// A line of `/proc/self/status`, in MiB.
+fn memory(what: &str) -> Result<f64, Box<dyn Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find(|line| line.starts_with(what)).ok_or("no such line")?;
+    let kib: f64 = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
+    Ok((kib / 1024.0 * 10.0).round() / 10.0)
+}
+
+fn autoscalers(targets: usize) -> Result<Vec<LearnedAutoscaler>, Box<dyn Error>> {
+    let one = |k: usize| {
+        let (namespace, name) = stubs::name(k);
+        format!(
+            "apiVersion: autoscaleai.dev/v1alpha1\nkind: LearnedAutoscaler\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+             spec:\n  scaleTargetRef: {{name: {name}}}\n  minReplicas: 1\n  maxReplicas: 10\n  mode: active\n  \
+             policy: {{horizontalPodAutoscaler: {{}}}}\n"
+        )
+    };
+    let mut all = Vec::with_capacity(targets);
+    for k in 0..targets {
+        all.extend(read(&one(k))?);
+    }
+    Ok(all)
+}
+
+fn hpa(autoscaler: &LearnedAutoscaler) -> Result<Box<Hpa>, String> {
+    let manifest = autoscaler.spec.manifest(&autoscale_live::spec::HpaRules::default()).to_string();
+    let spec = HpaSpec::from_yaml(&manifest).map_err(|error| error.to_string())?;
+    Ok(Box::new(Hpa::from_spec(spec).map_err(|error| error.to_string())?))
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, targets] = words.as_slice()
+        && word == "stubs"
+    {
+        return stubs::serve(targets.parse()?);
+    }
+    let number = |k: usize, usual: u32| words.get(k).map_or(Ok(usual), |word| word.parse());
+    let (targets, cycles) = (number(0, 10_000)?, number(1, 20)?);
+    let mut stubs = Command::new(std::env::current_exe()?)
+        .args(["stubs", &targets.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut answers = BufReader::new(stubs.stdout.take().ok_or("no output")?);
+    let mut ask = stubs.stdin.take().ok_or("no input")?;
+    let mut line = String::new();
+    answers.read_line(&mut line)?;
+    let address = line.trim().to_owned();
+    let mut counted = || -> Result<serde_json::Value, Box<dyn Error>> {
+        let mut line = String::new();
+        writeln!(ask, "count")?;
+        answers.read_line(&mut line)?;
+        Ok(serde_json::from_str(&line)?)
+    };
+    let lags = Lags::default();
+    let config = ServiceConfig {
+        autoscalers: Autoscalers::Given(autoscalers(targets as usize)?),
+        deciders: Box::new(|autoscaler| {
+            Ok(Deciders { name: "hpa".into(), policy: hpa(autoscaler)?, fallback: hpa(autoscaler)? })
+        }),
+        prometheus: PrometheusConfig::at(&address),
+        listen: None,
+        keda: None,
+        lease: None,
+        instance: "bench".into(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let out = Box::new(lags.clone());
+    let report = runtime.block_on(async {
+        let client = connect(Config::new(address.parse()?))?;
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let running = tokio::spawn(serve(client, config, out, async { _ = stopped.await }));
+        tokio::time::sleep(PERIOD * WARM_UP).await;
+        let (before, spent) = (counted()?, cpu());
+        if let Ok(mut lags) = lags.0.lock() {
+            lags.clear();
+        }
+        tokio::time::sleep(PERIOD * cycles).await;
+        let (after, spent) = (counted()?, cpu().saturating_sub(spent));
+        let mut seen = lags.0.lock().map(|lags| lags.clone()).unwrap_or_default();
+        seen.sort_unstable();
+        let at = |share: f64| seen.get((seen.len() as f64 * share) as usize).map(|lag| lag / 1000);
+        let since = |what: &str| after[what].as_u64().unwrap_or(0) - before[what].as_u64().unwrap_or(0);
+        let report = json!({
+            "targets": targets,
+            "cycles": cycles,
+            "decisions": seen.len(),
+            "cpu_percent_of_one_core": (1000.0 * spent.as_secs_f64() / (PERIOD * cycles).as_secs_f64()).round() / 10.0,
+            "rss_mib": memory("VmRSS:")?,
+            "peak_rss_mib": memory("VmHWM:")?,
+            "decision_lag_p50_ms": at(0.5),
+            "decision_lag_p99_ms": at(0.99),
+            "changes": since("changes"),
+            "patches": since("patches"),
+            "requests_to_the_api_server": since("requests"),
+        });
+        let _ = stop.send(());
+        running.await??;
+        Ok::<_, Box<dyn Error>>(report)
+    })?;
+    stubs.kill()?;
+    stubs.wait()?;
+    let mut out = std::io::stdout();
+    writeln!(out, "{report}")?;
+    Ok(())
+}
+
+/// The moment on the machine's clock.
+pub(crate) fn now() -> Timestamp {
+    use autoscale_live::shell::{Clock, SystemClock};
+    SystemClock.now()
+}
