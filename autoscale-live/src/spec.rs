@@ -5,7 +5,8 @@ use crate::target::TargetRef;
 use autoscale_core::guard::{EnvelopeConfig, FreshnessConfig, LadderConfig};
 use autoscale_core::limits::LimitsConfig;
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscalerBehavior, MetricSpec};
-use kube::{CustomResource, ResourceExt};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{CustomResource, CustomResourceExt, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -218,6 +219,11 @@ impl Default for ContestSpec {
         let ContestConfig { reverts, within_s, step_back_s } = ContestConfig::default();
         Self { reverts, within_seconds: within_s, step_back_seconds: step_back_s }
     }
+}
+
+/// The definition of the custom resource, as the API server wants it.
+pub fn definition() -> CustomResourceDefinition {
+    LearnedAutoscaler::crd()
 }
 
 fn one() -> u32 {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
   autoscale controller --config web.yaml --prometheus http://localhost:9090 --decisions decisions.jsonl
   autoscale controller --config web.yaml --prometheus prometheus.yaml --lease autoscale/autoscale --listen 0.0.0.0:8080
   autoscale controller --config web.yaml --prometheus http://localhost:9090 --dry-run
+  autoscale controller --definition | kubectl apply -f -
   autoscale controller --watch --namespace shop --prometheus http://localhost:9090
 
 web.yaml holds LearnedAutoscalers:
@@ -29,7 +30,7 @@ The cluster is that of KUBECONFIG or ~/.kube/config, or the one that this runs i
 target; each decision is a line of JSON all the same.")]
 pub(crate) struct ControllerArgs {
     /// A YAML file with what to scale, and how.
-    #[arg(long, value_name = "FILE", required_unless_present = "watch")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["watch", "definition"])]
     pub(crate) config: Option<PathBuf>,
     /// Scale by the custom resources of the cluster, as they come and go, and keep their status up to date.
     #[arg(long, conflicts_with_all = ["config", "dry_run"])]
@@ -38,8 +39,11 @@ pub(crate) struct ControllerArgs {
     #[arg(long, value_name = "NAMESPACE", requires = "watch")]
     pub(crate) namespace: Vec<String>,
     /// The address of Prometheus, or a YAML file with `url`, `auth`, `caFile`, `windowSeconds`, labels and queries.
-    #[arg(long, value_name = "URL|FILE")]
-    pub(crate) prometheus: String,
+    #[arg(long, value_name = "URL|FILE", required_unless_present = "definition")]
+    pub(crate) prometheus: Option<String>,
+    /// Print the definition of the custom resource, for `kubectl apply -f -`, and end.
+    #[arg(long, exclusive = true)]
+    pub(crate) definition: bool,
     /// Where decisions go; standard output when absent.
     #[arg(long, value_name = "FILE")]
     pub(crate) decisions: Option<PathBuf>,

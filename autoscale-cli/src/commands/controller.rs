@@ -10,7 +10,9 @@ use autoscale_core::policy::Policy;
 use autoscale_live::controller::Deciders;
 use autoscale_live::service::{Autoscalers, ServiceConfig, run as serve};
 use autoscale_live::source::{Collector, PrometheusConfig};
-use autoscale_live::spec::{HpaRules, LearnedAutoscaler, LearnedAutoscalerSpec, PolicyRef, SpecMode, read};
+use autoscale_live::spec::{
+    HpaRules, LearnedAutoscaler, LearnedAutoscalerSpec, PolicyRef, SpecMode, definition, read,
+};
 use autoscale_live::target::lease::Candidacy;
 use autoscale_policies::hpa::{Hpa, HpaSpec};
 use std::fs::File;
@@ -21,7 +23,12 @@ use std::time::Duration;
 /// How long a leader may be silent.
 const LEASE: Duration = Duration::from_secs(15);
 
+#[expect(clippy::print_stdout, reason = "the definition goes to standard output")]
 pub(crate) fn run(args: &ControllerArgs) -> Result<()> {
+    if args.definition {
+        println!("{}", serde_json::to_string_pretty(&definition())?);
+        return Ok(());
+    }
     let autoscalers = match &args.config {
         Some(path) => {
             let file = path.display();
@@ -35,7 +42,7 @@ pub(crate) fn run(args: &ControllerArgs) -> Result<()> {
         }
         None => Autoscalers::Watched(args.namespace.iter().map(|name| name.as_str().into()).collect()),
     };
-    let prometheus = prometheus(&args.prometheus)?;
+    let prometheus = prometheus(args.prometheus.as_deref().unwrap_or_default())?;
     let instance = args.instance.clone().or_else(hostname).unwrap_or_else(|| "autoscale".to_owned());
     let lease = args.lease.as_deref().map(|lease| candidacy(lease, &instance)).transpose()?;
     if args.dry_run {

@@ -118,7 +118,14 @@ async fn the_shipped_role_is_for_nothing_else() {
     let scale =
         |verb| json!({ "group": "apps", "resource": "deployments", "subresource": "scale", "verb": verb });
     assert!(may(&client, &shop, scale("patch")).await, "the question is asked well");
+    let own = |subresource, verb| {
+        let (group, resource) = ("autoscaleai.dev", "learnedautoscalers");
+        json!({ "group": group, "resource": resource, "subresource": subresource, "verb": verb })
+    };
+    assert!(may(&client, &shop, own("status", "patch")).await && may(&client, &shop, own("", "watch")).await);
     for denied in [
+        own("", "patch"),
+        own("", "create"),
         scale("update"),
         json!({ "group": "apps", "resource": "deployments", "verb": "create" }),
         json!({ "group": "apps", "resource": "deployments", "verb": "update" }),
