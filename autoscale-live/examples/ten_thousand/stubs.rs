@@ -213,8 +213,10 @@ fn follow(shared: Arc<Shared>, key: (String, &'static str), from: usize, seconds
 async fn scale(
     State(shared): Stub,
     Path((namespace, name)): Path<(String, String)>,
-    Json(asked): Json<Value>,
+    asked: Bytes,
 ) -> Response {
+    // An apply says that it is YAML, of which JSON is a part.
+    let asked: Value = serde_json::from_slice(&asked).unwrap_or_default();
     let (Some(k), Some(replicas)) = (number(&name), asked["spec"]["replicas"].as_u64()) else {
         return StatusCode::UNPROCESSABLE_ENTITY.into_response();
     };
