@@ -1,7 +1,7 @@
 //! An external scaler for KEDA: KEDA owns the HPA, the fallback and the pause, and the policy supplies the number.
 //!
-//! [`Board`] is a journal that keeps the last decision of each autoscaler, [`serve`] answers KEDA's calls from it, with the
-//! [`messages`] of KEDA's public protocol. The controller decides in shadow meanwhile: KEDA's ScaledObject is a rival
+//! [`Board`] is a journal that keeps the last decision of each autoscaler. With the feature `keda`, `serve` answers KEDA's
+//! calls from it, with the `messages` of KEDA's public protocol. The controller decides in shadow meanwhile: KEDA's ScaledObject is a rival
 //! that scales the same target, so that even an active one would not write.
 //!
 //! | call | answer |
@@ -21,10 +21,13 @@
 //! for a proxy or a mesh.
 
 mod board;
+#[cfg(feature = "keda")]
 pub mod messages;
+#[cfg(feature = "keda")]
 mod server;
 
 pub use board::{AutoscalerRef, Board, Unanswered};
+#[cfg(feature = "keda")]
 pub use server::serve;
 
 /// The name of the service.

@@ -8,7 +8,6 @@
 pub mod controller;
 pub mod demo;
 pub mod journal;
-#[cfg(feature = "keda")]
 pub mod keda;
 pub mod service;
 pub mod shell;

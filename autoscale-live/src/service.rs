@@ -10,6 +10,7 @@ mod staffing;
 
 use crate::controller::{Deciders, Leadership};
 use crate::journal::{JsonLines, Metrics};
+use crate::keda::Board;
 use crate::shell::{Clock, Fleet, Journal, News, Shell, SystemClock};
 use crate::source::{Collector, CollectorError, PrometheusConfig};
 use crate::spec::LearnedAutoscaler;
@@ -21,7 +22,6 @@ use crate::target::lease::{Candidacy, Elector};
 use crate::target::watch::Watch;
 use kube::Client;
 use roster::Roster;
-use scaler::Scaler;
 use sighting::Sights;
 use staffing::{Outlets, Staffing, Troubles};
 use std::future::Future;
@@ -126,9 +126,11 @@ pub async fn serve(
     let (announcements, announcing) = announce::start(announcer, Arc::clone(&watch));
     let mut journal: Vec<Box<dyn Journal>> =
         vec![Box::new(JsonLines::new(decisions)), Box::new(metrics.clone()), Box::new(announcements)];
-    let scaler = Scaler::new();
-    journal.push(scaler.journal());
-    scaler.start(config.keda, until(&stopped)).await?;
+    let board = Board::new();
+    if let Some(address) = config.keda {
+        journal.push(Box::new(board.clone()));
+        scaler::start(address, board.clone(), until(&stopped)).await?;
+    }
     let sights = Sights::new(collector, client.clone(), Arc::clone(&watch));
     let faults = sights.faults();
     let roster = Arc::<Mutex<Roster>>::default();
@@ -136,7 +138,7 @@ pub async fn serve(
         roster: Arc::clone(&roster),
         deciders: config.deciders,
         executor: Arc::clone(&executor),
-        scaler,
+        board,
     };
     let (mut fleet, troubles) = (Fleet::new(), Troubles::default());
     let (readiness, reporting) = match config.autoscalers {
@@ -209,7 +211,7 @@ pub async fn serve(
 }
 
 /// Ends when the other side says so, or is gone.
-fn until(stopped: &watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
+pub(crate) fn until(stopped: &watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
     let mut stopped = stopped.clone();
     async move {
         let _ = stopped.wait_for(|&stopped| stopped).await;

@@ -18,9 +18,6 @@ pub(crate) use file::in_terms_of_the_spec;
 pub use file::{FileError, read};
 pub use status::{Finding, LastDecision, LearnedAutoscalerStatus, conditions, findings};
 
-/// The longest window of a learned policy's features, in measurements.
-const FEATURES_LOOK_BACK: u32 = 60;
-
 /// What to scale, by which policy, how far to trust it.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -255,6 +252,18 @@ impl LearnedAutoscalerSpec {
     /// What its controller is told.
     pub fn controller(&self) -> ControllerConfig {
         let EnvelopeSpec { target_utilization, floor, ceiling, reversals_per_hour } = self.envelope;
+        let limits = LimitsConfig {
+            min_replicas: self.min_replicas,
+            max_replicas: self.max_replicas,
+            max_step_up: self.max_step_up,
+            max_step_down: self.max_step_down,
+        };
+        let usual = ControllerConfig::within(limits);
+        let history = match &self.policy {
+            PolicyRef::Model(_) => usual.history,
+            // It goes by pods and their samples. The search for a frozen exporter looks back all the same.
+            PolicyRef::HorizontalPodAutoscaler(_) => self.freshness.frozen_after,
+        };
         ControllerConfig {
             mode: match self.mode {
                 SpecMode::Shadow => Mode::Shadow,
@@ -277,25 +286,9 @@ impl LearnedAutoscalerSpec {
                 step_back_s: self.contest.step_back_seconds,
             },
             utc_offset_hours: self.utc_offset_hours,
-            history: self.looks_back(),
-            ..ControllerConfig::within(LimitsConfig {
-                min_replicas: self.min_replicas,
-                max_replicas: self.max_replicas,
-                max_step_up: self.max_step_up,
-                max_step_down: self.max_step_down,
-            })
+            history,
+            ..usual
         }
-    }
-
-    /// How many measurements are kept: those that the policy or the search for a frozen exporter looks back at, since many
-    /// targets are to fit in little memory.
-    fn looks_back(&self) -> u32 {
-        let policy = match &self.policy {
-            PolicyRef::Model(_) => FEATURES_LOOK_BACK,
-            // It goes by pods and their samples.
-            PolicyRef::HorizontalPodAutoscaler(_) => 1,
-        };
-        policy.max(self.freshness.frozen_after)
     }
 
     /// The HPA that these rules make, as an `autoscaling/v2` manifest in JSON.

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &ControllerArgs) -> Result<()> {
             let given = read(&text).with_context(|| file.to_string())?;
             // All of them are looked at before anything is asked of a cluster.
             for autoscaler in &given {
-                deciders(autoscaler).with_context(|| file.to_string())?;
+                announced(autoscaler).with_context(|| file.to_string())?;
             }
             Autoscalers::Given(given)
         }
@@ -46,9 +46,6 @@ pub(crate) fn run(args: &ControllerArgs) -> Result<()> {
     let instance = args.instance.clone().or_else(hostname).unwrap_or_else(|| "autoscale".to_owned());
     let lease = args.lease.as_deref().map(|lease| candidacy(lease, &instance)).transpose()?;
     if args.dry_run {
-        if let Autoscalers::Given(given) = &autoscalers {
-            given.iter().try_for_each(|autoscaler| announced(autoscaler).map(drop))?;
-        }
         Collector::new(prometheus)?;
         return Ok(());
     }
@@ -60,9 +57,10 @@ pub(crate) fn run(args: &ControllerArgs) -> Result<()> {
         }
         None => Box::new(std::io::stdout()),
     };
+    let make = if args.watch { announced } else { deciders };
     let config = ServiceConfig {
         autoscalers,
-        deciders: Box::new(|autoscaler| announced(autoscaler).map_err(|error| format!("{error:#}"))),
+        deciders: Box::new(move |autoscaler| make(autoscaler).map_err(|error| format!("{error:#}"))),
         prometheus,
         listen: Some(args.listen),
         keda: args.keda_listen,

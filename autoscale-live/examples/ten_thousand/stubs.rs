@@ -22,8 +22,10 @@ use tokio::sync::watch;
 
 /// Targets of a namespace.
 const OF_ONE: usize = 1000;
-/// So many per cycle change.
+/// One of so many changes in each cycle,
 const SHARE: usize = 100;
+/// except in the first ones, in which lists are read.
+const QUIET: usize = 6;
 
 /// Namespace and name of the `k`-th target.
 pub(crate) fn name(k: usize) -> (String, String) {
@@ -59,7 +61,7 @@ impl Shared {
 
     fn is_busy(&self, k: usize, targets: usize) -> bool {
         let each = targets / SHARE;
-        k < each * self.cycle().saturating_sub(6)
+        k < each * self.cycle().saturating_sub(QUIET)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::load::{LoadConfig, LoadReport, run as send};
 use super::schedule::Rates;
 use super::service::{Service, ServiceConfig, serve};
+use crate::service::{end, until};
 use autoscale_core::validate::ConfigError;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -61,7 +62,7 @@ pub fn run(
 ) -> Result<Option<LoadReport>, DemoError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|error| system("threads", error))?.block_on(async {
-        let told = crate::service::end().map_err(|error| system("signals", error))?;
+        let told = end().map_err(|error| system("signals", error))?;
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(async move {
             told.await;
@@ -78,10 +79,10 @@ async fn show(
 ) -> Result<Option<LoadReport>, DemoError> {
     match demo {
         Demo::Service(hosting) => {
-            host(hosting, until(stopped)).await?;
+            host(hosting, until(&stopped)).await?;
             Ok(None)
         }
-        Demo::Load(config, rates) => load(&config, &rates, progress, until(stopped)).await.map(Some),
+        Demo::Load(config, rates) => load(&config, &rates, progress, until(&stopped)).await.map(Some),
         Demo::Both(hosting, config, rates) => {
             let (over, ended) = watch::channel(false);
             // After the load nobody is left to be let down gently.
@@ -90,10 +91,10 @@ async fn show(
             let hosted = tokio::spawn(async move {
                 let (listener, service) = open(Hosting { service, ..hosting }).await?;
                 let _ = ready.send(());
-                answer(listener, service, until(ended)).await
+                answer(listener, service, until(&ended)).await
             });
             let report = match listening.await {
-                Ok(()) => Some(load(&config, &rates, progress, until(stopped)).await?),
+                Ok(()) => Some(load(&config, &rates, progress, until(&stopped)).await?),
                 // It could not begin, and says below why.
                 Err(_) => None,
             };
@@ -140,10 +141,6 @@ async fn load(
     let report = send(config, rates, end).await;
     ticking.abort();
     Ok(report?)
-}
-
-async fn until(mut stopped: watch::Receiver<bool>) {
-    let _ = stopped.wait_for(|&stopped| stopped).await;
 }
 
 fn system(what: &str, error: std::io::Error) -> DemoError {

@@ -100,12 +100,25 @@ struct Last {
 struct Entry {
     target: TargetRef,
     interval: Duration,
-    last: Option<Last>,
+}
+
+#[derive(Default)]
+struct Known {
+    entries: BTreeMap<AutoscalerRef, Entry>,
+    /// By target, so that a decision finds its place among thousands.
+    last: BTreeMap<TargetRef, Last>,
+}
+
+impl Known {
+    fn entry(&self, autoscaler: &AutoscalerRef) -> Result<(&Entry, Option<Last>), Unanswered> {
+        let entry = self.entries.get(autoscaler).ok_or_else(|| unknown(&self.entries, autoscaler))?;
+        Ok((entry, self.last.get(&entry.target).copied()))
+    }
 }
 
 #[derive(Default)]
 struct Shared {
-    entries: Mutex<BTreeMap<AutoscalerRef, Entry>>,
+    known: Mutex<Known>,
     changed: watch::Sender<()>,
 }
 
@@ -122,13 +135,20 @@ impl Board {
     /// Lists an autoscaler that scales `target` and decides every `interval`. What an earlier one of that name decided is
     /// forgotten.
     pub fn list(&self, autoscaler: AutoscalerRef, target: TargetRef, interval: Duration) {
-        self.entries().insert(autoscaler, Entry { target, interval, last: None });
+        let mut known = self.known();
+        known.last.remove(&target);
+        known.entries.insert(autoscaler, Entry { target, interval });
+        drop(known);
         self.0.changed.send_replace(());
     }
 
     /// Strikes one off.
     pub fn strike(&self, autoscaler: &AutoscalerRef) {
-        self.entries().remove(autoscaler);
+        let mut known = self.known();
+        if let Some(entry) = known.entries.remove(autoscaler) {
+            known.last.remove(&entry.target);
+        }
+        drop(known);
         self.0.changed.send_replace(());
     }
 
@@ -137,10 +157,10 @@ impl Board {
     /// # Errors
     /// Says what is missing when that cannot be said at `now`.
     pub fn granted(&self, autoscaler: &AutoscalerRef, now: Timestamp) -> Result<Replicas, Unanswered> {
-        let entries = self.entries();
-        let entry = entries.get(autoscaler).ok_or_else(|| unknown(&entries, autoscaler))?;
+        let known = self.known();
+        let (entry, last) = known.entry(autoscaler)?;
         let autoscaler = || autoscaler.clone();
-        let Some(last) = entry.last else {
+        let Some(last) = last else {
             return Err(Unanswered::Undecided { autoscaler: autoscaler(), target: entry.target.clone() });
         };
         let most = entry.interval * PATIENCE;
@@ -161,9 +181,9 @@ impl Board {
     /// # Errors
     /// When it is not listed.
     pub fn is_active(&self, autoscaler: &AutoscalerRef) -> Result<Option<bool>, Unanswered> {
-        let entries = self.entries();
-        let entry = entries.get(autoscaler).ok_or_else(|| unknown(&entries, autoscaler))?;
-        let last = entry.last.filter(|last| last.rung != Rung::HandsOff);
+        let known = self.known();
+        let (_, last) = known.entry(autoscaler)?;
+        let last = last.filter(|last| last.rung != Rung::HandsOff);
         Ok(last.map(|last| last.granted > Replicas::ZERO))
     }
 
@@ -177,17 +197,15 @@ impl Board {
         self.0.changed.receiver_count()
     }
 
-    fn entries(&self) -> MutexGuard<'_, BTreeMap<AutoscalerRef, Entry>> {
-        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Journal for Board {
     fn keep(&mut self, target: &TargetRef, record: &DecisionRecord) {
         let last = Last { at: record.at, rung: record.rung, granted: record.granted.replicas };
-        for entry in self.entries().values_mut().filter(|entry| entry.target == *target) {
-            entry.last = Some(last);
-        }
+        self.known().last.insert(target.clone(), last);
         self.0.changed.send_replace(());
     }
 }

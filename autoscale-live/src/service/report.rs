@@ -105,7 +105,7 @@ impl Journal for Reports {
         let findings: Vec<Finding> = [accepted].into_iter().chain(findings(record)).collect();
         let decision = LastDecision::of(record);
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
-        let before = self.said.get(target).filter(|before| before.resource.name == resource.name);
+        let before = self.said.get(target).filter(|before| before.resource.uid == resource.uid);
         let old = before.is_none_or(|said| {
             failed
                 || record.at.since(said.at) >= NOW_AND_THEN
@@ -128,5 +128,75 @@ impl Journal for Reports {
             let resource = Resource { conditions, ..resource };
             self.said.insert(target.clone(), Said { at: record.at, resource, findings, decision });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::{Effect, Mode, PodCounts};
+    use autoscale_core::guard::Rung;
+    use autoscale_core::limits::{Bound, Granted};
+    use autoscale_core::policy::{Decision, Reason};
+    use autoscale_core::units::Replicas;
+
+    fn web(uid: &str) -> LearnedAutoscaler {
+        serde_json::from_value(json!({
+            "apiVersion": "autoscaleai.dev/v1alpha1",
+            "kind": "LearnedAutoscaler",
+            "metadata": { "name": "web", "namespace": "shop", "uid": uid, "generation": 1 },
+            "spec": { "scaleTargetRef": { "name": "web" }, "maxReplicas": 9, "policy": { "horizontalPodAutoscaler": {} } },
+        }))
+        .unwrap()
+    }
+
+    fn record(at: i64, granted: u32) -> DecisionRecord {
+        DecisionRecord {
+            version: 1,
+            at: Timestamp::from_secs(at),
+            policy: "hpa".into(),
+            rung: Rung::Policy,
+            spec: Replicas::new(5),
+            wish: Decision::scale_to(Replicas::new(granted), Reason::rule("ratio")),
+            granted: Granted { replicas: Replicas::new(granted), bound: Bound::None },
+            mode: Mode::Active,
+            block: None,
+            effect: Effect::Unchanged,
+            measurement: None,
+            pods: PodCounts::default(),
+        }
+    }
+
+    #[test]
+    fn what_is_new_is_reported_and_by_the_leader_alone() {
+        let roster = Arc::<Mutex<Roster>>::default();
+        let settle = |uid| _ = roster.lock().unwrap().settle(vec![web(uid)], |_| Ok(()));
+        settle("u1");
+        let (hand_on, mut waiting) = mpsc::channel(8);
+        let failed = Arc::<Mutex<BTreeSet<TargetRef>>>::default();
+        let mut reports = Reports {
+            roster: Arc::clone(&roster),
+            said: BTreeMap::new(),
+            failed: Arc::clone(&failed),
+            hand_on,
+        };
+        let target = web("u1").target();
+        let mut said = |record: &DecisionRecord| {
+            reports.keep(&target, record);
+            let report = waiting.try_recv().ok()?;
+            let since = report.status.conditions[0].last_transition_time.0.as_second();
+            Some((report.status.last_decision?.granted, since))
+        };
+        assert_eq!(said(&record(100, 5)), Some((5, 100)));
+        assert_eq!(said(&record(115, 5)), None, "only time has passed");
+        assert_eq!(said(&record(130, 6)), Some((6, 100)), "the condition stands since the beginning");
+        failed.lock().unwrap().insert(target.clone());
+        assert_eq!(said(&record(145, 6)), Some((6, 100)), "what was not written is said again");
+        assert_eq!(said(&record(445, 6)), Some((6, 100)), "now and then all the same");
+        let standby = DecisionRecord { block: Some(Block::Standby), ..record(460, 7) };
+        assert_eq!(said(&standby), None);
+        assert_eq!(said(&record(475, 6)), Some((6, 475)), "a new leader says it all");
+        settle("u2");
+        assert_eq!(said(&record(490, 6)), Some((6, 490)), "another resource of the same name knows nothing");
     }
 }

@@ -47,18 +47,17 @@ pub(super) async fn follow(client: Client, namespaces: Vec<Arc<str>>, tell: mpsc
         streams.push(watched(api).reflect(writer).map(move |event| (name.clone(), event)).boxed());
     }
     let mut events = select_all(streams);
-    let mut look_at = None::<Instant>;
+    let mut look_at = Instant::now() + TRY_AGAIN;
     loop {
-        let quiet = look_at.unwrap_or_else(|| Instant::now() + TRY_AGAIN);
         tokio::select! {
             event = events.next() => match event {
                 None => return,
                 Some((_, Ok(watcher::Event::Init | watcher::Event::InitApply(_)))) => {}
-                Some((_, Ok(_))) => look_at = Some(look_at.unwrap_or_else(|| Instant::now() + GATHER)),
+                Some((_, Ok(_))) => look_at = look_at.min(Instant::now() + GATHER),
                 Some((name, Err(error))) => _ = tell.send(Heard::Trouble(name, why(&error))).await,
             },
-            () = sleep_until(quiet) => {
-                look_at = None;
+            () = sleep_until(look_at) => {
+                look_at = Instant::now() + TRY_AGAIN;
                 if let Some(all) = all(&stores) {
                     let _ = tell.send(Heard::All(all)).await;
                 }

@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub(super) struct Resource {
     pub(super) namespace: Arc<str>,
     pub(super) name: Arc<str>,
+    /// Another one of the same name has another one.
+    pub(super) uid: Option<Arc<str>>,
     pub(super) generation: Option<i64>,
     pub(super) conditions: Vec<Condition>,
 }
@@ -47,6 +49,7 @@ impl Resource {
         Self {
             namespace: autoscaler.target().namespace,
             name: autoscaler.name_any().into(),
+            uid: autoscaler.metadata.uid.as_deref().map(Into::into),
             generation: autoscaler.metadata.generation,
             conditions: autoscaler.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default(),
         }
@@ -129,7 +132,7 @@ impl Roster {
         let Some((before, known)) = self.taken_on.get_mut(target) else { return false };
         let same = before.key() == resource.key() && known == spec;
         if same {
-            before.generation = resource.generation;
+            before.clone_from(resource);
         }
         same
     }

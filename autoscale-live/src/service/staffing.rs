@@ -4,8 +4,8 @@ use super::MakeDeciders;
 use super::report::Refusals;
 use super::resources::{Heard, follow};
 use super::roster::{Changes, Resource, Roster};
-use super::scaler::Scaler;
 use crate::controller::Controller;
+use crate::keda::{AutoscalerRef, Board};
 use crate::shell::{Clock, News, SystemClock};
 use crate::spec::{Finding, LearnedAutoscaler, in_terms_of_the_spec};
 use crate::target::executor::Executor;
@@ -27,7 +27,7 @@ pub(super) struct Staffing {
     pub(super) roster: Arc<Mutex<Roster>>,
     pub(super) deciders: Box<MakeDeciders>,
     pub(super) executor: Arc<Executor>,
-    pub(super) scaler: Scaler,
+    pub(super) board: Board,
 }
 
 /// Where changes go to.
@@ -45,8 +45,8 @@ impl Staffing {
     pub(super) fn settle(&self, all: Vec<LearnedAutoscaler>) -> Changes<Controller> {
         let mut roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
         let changes = roster.settle(all, |autoscaler| self.controller(autoscaler));
-        for key in &changes.released {
-            self.scaler.strike(key);
+        for (namespace, name) in &changes.released {
+            self.board.strike(&AutoscalerRef { namespace: Arc::clone(namespace), name: Arc::clone(name) });
         }
         changes
     }
@@ -57,7 +57,10 @@ impl Staffing {
             told.validate().map_err(|error| ("Invalid", format!("spec.{}", in_terms_of_the_spec(&error))))?;
         let deciders = (self.deciders)(autoscaler).map_err(|error| ("PolicyUnusable", error))?;
         self.executor.respect(&autoscaler.target(), told.ownership);
-        self.scaler.list(autoscaler, &deciders);
+        let target = autoscaler.target();
+        let named =
+            AutoscalerRef { namespace: Arc::clone(&target.namespace), name: autoscaler.name_any().into() };
+        self.board.list(named, target, deciders.policy.cadence().period);
         Ok(Controller::new(setup, deciders, Seed::root(0)))
     }
 
@@ -113,6 +116,7 @@ fn read(objects: Vec<DynamicObject>) -> (Vec<LearnedAutoscaler>, Vec<(Resource, 
         let resource = Resource {
             namespace: object.namespace().unwrap_or_default().into(),
             name: object.name_any().into(),
+            uid: object.metadata.uid.as_deref().map(Into::into),
             generation: object.metadata.generation,
             conditions: Vec::new(),
         };

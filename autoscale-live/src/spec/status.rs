@@ -70,9 +70,7 @@ impl LastDecision {
             },
         }
     }
-}
 
-impl LastDecision {
     /// Whether only time has passed.
     pub fn says_the_same(&self, other: &Self) -> bool {
         *self == Self { at_seconds: self.at_seconds, ..other.clone() }

@@ -288,6 +288,10 @@ pub fn import(files: &[PathBuf], options: &Options) -> Result<Import, ImportErro
         }
     }
     let format = format.unwrap_or(Format::CommonLog);
+    if let Some(target) = options.target.as_ref().filter(|_| format != Format::Decisions) {
+        let expected = format!("none: only {} are of a target, this is {format}", Format::Decisions);
+        return Err(ConfigError::new("target", target, expected).into());
+    }
     let native = match gathered {
         Some(Gathered::Counts(tally)) => tally.finish()?,
         Some(Gathered::Minutes(counts)) => azure::finish(&counts)?,

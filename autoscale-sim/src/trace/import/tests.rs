@@ -289,6 +289,11 @@ fn decision_records_of_several_targets_are_told_apart() {
         import(std::slice::from_ref(&file), &Options { target, ..Options::default() })
     };
     assert_eq!(rates(&of("api").unwrap()), [2.0]);
+    let options = Options { target: Some("shop/Deployment/web".into()), ..Options::default() };
+    refusal(
+        import(&[folder.file("access.log", LOG)], &options),
+        &["target: shop/Deployment/web", "common-log"],
+    );
     refusal(of("none"), &["nothing to import", "record of another target (2"]);
     let old = decision("web", 1_800_000_000, Some(1.0)).replace("\"version\":1", "\"version\":7");
     refusal(guess(&[folder.file("old.jsonl", old)]), &["version: 7", "expected 1"]);

@@ -1,0 +1,60 @@
+//! The controller's command as a person meets it, as far as there is no cluster.
+
+use assert_cmd::Command;
+use std::path::Path;
+
+fn autoscale(folder: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_autoscale"));
+    command.current_dir(folder).arg("controller").args(words);
+    command
+}
+
+#[test]
+fn the_definition_is_one_that_kubectl_can_apply() {
+    let folder = tempfile::tempdir().unwrap();
+    let done = autoscale(folder.path(), &["--definition"]).assert().success();
+    let definition: serde_json::Value = serde_json::from_slice(&done.get_output().stdout).unwrap();
+    assert_eq!(definition["kind"], "CustomResourceDefinition");
+    assert_eq!(definition["metadata"]["name"], "learnedautoscalers.autoscaleai.dev");
+    assert!(definition["spec"]["versions"][0]["subresources"]["status"].is_object());
+}
+
+#[test]
+fn a_dry_run_says_who_would_decide() {
+    let folder = tempfile::tempdir().unwrap();
+    let web = "
+apiVersion: autoscaleai.dev/v1alpha1
+kind: LearnedAutoscaler
+metadata: {name: web, namespace: shop}
+spec:
+  scaleTargetRef: {name: web}
+  maxReplicas: 40
+  policy: {horizontalPodAutoscaler: {}}
+";
+    std::fs::write(folder.path().join("web.yaml"), web).unwrap();
+    let words = ["--config", "web.yaml", "--prometheus", "http://127.0.0.1:1", "--dry-run"];
+    let done = autoscale(folder.path(), &words).assert().success();
+    let said = String::from_utf8(done.get_output().stderr.clone()).unwrap();
+    assert_eq!(said, "shop/Deployment/web is watched (shadow) by hpa\n");
+    std::fs::write(
+        folder.path().join("lost.yaml"),
+        web.replace("horizontalPodAutoscaler: {}", "model: {path: nowhere}"),
+    )
+    .unwrap();
+    for (words, part) in [
+        (&["--config", "none.yaml", "--prometheus", "http://127.0.0.1:1"][..], "none.yaml"),
+        (
+            &["--config", "lost.yaml", "--prometheus", "http://127.0.0.1:1", "--dry-run"],
+            "spec.policy.model.path",
+        ),
+        (&["--prometheus", "http://127.0.0.1:1"], "--config"),
+        (&["--watch"], "--prometheus"),
+        (&["--watch", "--dry-run", "--prometheus", "http://127.0.0.1:1"], "cannot be used with"),
+        (&["--config", "web.yaml", "--namespace", "shop", "--prometheus", "http://127.0.0.1:1"], "--watch"),
+        (&["--definition", "--watch"], "cannot be used with"),
+    ] {
+        let refused = autoscale(folder.path(), words).assert().failure();
+        let said = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+        assert!(said.contains(part), "{words:?}: {said}");
+    }
+}
