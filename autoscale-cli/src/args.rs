@@ -5,6 +5,7 @@ pub(crate) mod compare;
 pub(crate) mod controller;
 #[cfg(feature = "live")]
 pub(crate) mod demo;
+pub(crate) mod shadow;
 pub(crate) mod trace;
 pub(crate) mod visualize;
 
@@ -25,6 +26,7 @@ const EXAMPLES: &str = "Examples:
   autoscale simulate --scenario bursts --policy hpa
   autoscale visualize --model latest --baseline hpa
   autoscale controller --config web.yaml --prometheus http://localhost:9090
+  autoscale shadow decisions.jsonl --scenario web.toml --policies model:latest
   autoscale scenario show match-day > mine.toml
 
   autoscale trace import access.log.gz --out requests.csv";
@@ -51,6 +53,8 @@ pub(crate) enum Command {
     /// Start a small real service, or load on one, or both.
     #[cfg(feature = "live")]
     Demo(demo::DemoArgs),
+    /// Say what a policy would have done with a service that another autoscaler scaled while the controller watched.
+    Shadow(shadow::ShadowArgs),
     /// Search the parameters of a rule within a budget.
     Tune(TuneArgs),
     /// Train many times, one run a combination of flags, and put what came out into a table.

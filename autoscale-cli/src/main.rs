@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         args::Command::Demo(args) => commands::demo::run(&args),
         args::Command::Tune(args) => commands::tune::run(&args),
         args::Command::Sweep(args) => commands::sweep::run(&args),
+        args::Command::Shadow(args) => commands::shadow::run(&args),
         args::Command::Simulate(args) => commands::simulate::run(&args),
         args::Command::Visualize(args) => commands::visualize::run(&args),
         args::Command::Scenario(args) => commands::scenario::run(&args),

@@ -17,6 +17,8 @@ fn the_definition_is_one_that_kubectl_can_apply() {
     assert_eq!(definition["kind"], "CustomResourceDefinition");
     assert_eq!(definition["metadata"]["name"], "learnedautoscalers.autoscaleai.dev");
     assert!(definition["spec"]["versions"][0]["subresources"]["status"].is_object());
+    let text = String::from_utf8(done.get_output().stdout.clone()).unwrap();
+    assert!(!text.contains("uint"), "the API server warns of formats that it does not know");
 }
 
 #[test]

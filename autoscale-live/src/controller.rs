@@ -12,6 +12,7 @@ mod config;
 mod contest;
 mod io;
 mod record;
+mod slo;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ pub use config::{ControllerConfig, Mode, Ownership, Setup};
 pub use contest::ContestConfig;
 pub use io::{Collected, Command, Generation, Input, Leadership, Round, Ticket, Workload, WriteFailure};
 pub use record::{Block, DECISION_RECORD_VERSION, DecisionRecord, Effect, PodCounts};
+pub use slo::{Percentile, Slo, SloConfig, SloState};
 
 use autoscale_core::guard::Rung;
 use autoscale_core::limits::{Bound, Granted};
@@ -219,18 +221,18 @@ impl Controller {
         if self.history.last().is_some_and(|last| last.at >= measurement.at) {
             self.history.clear();
         }
-        self.history.push(measurement);
-        // Room for twice as many, so that old ones are not moved out of the way each time.
-        if self.history.len() >= 2 * self.setup.history {
-            self.history.drain(..self.history.len() - self.setup.history);
+        // Moving the others up is cheap beside what room for more of them would cost, with thousands of controllers.
+        if self.history.len() >= self.setup.history {
+            self.history.drain(..=self.history.len() - self.setup.history);
         }
+        self.history.push(measurement);
     }
 
     fn decide(&mut self, now: Timestamp, commands: &mut Vec<Command>) {
         self.give_up_waiting(now);
         let Some(workload) = self.workload.clone() else { return };
         let spec = workload.spec;
-        let shown = &self.history[self.history.len().saturating_sub(self.setup.history)..];
+        let shown = &self.history[..];
         let observation = Observation {
             now,
             time_of_week: TimeOfWeek::from_secs_f64(
@@ -266,6 +268,11 @@ impl Controller {
             Granted { bound, ..granted }
         };
         let measurement = shown.last().cloned();
+        // What is not fit to decide on says nothing of the objective either.
+        let slo = match (&self.setup.slo, &measurement) {
+            (Some(slo), Some(measurement)) if rung == Rung::Policy => slo.look(measurement),
+            _ => SloState::Unknown,
+        };
         let block = self.against_writing(now, &workload);
         let effect = self.effect(workload.spec, granted.replicas, block.as_ref());
         if effect == Effect::Written {
@@ -289,6 +296,7 @@ impl Controller {
             mode: self.setup.mode,
             block,
             effect,
+            slo,
             measurement,
             pods: PodCounts {
                 serving: serving().count() as u32,

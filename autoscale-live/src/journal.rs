@@ -35,6 +35,9 @@ impl<W: Write + Send + 'static> Journal for JsonLines<W> {
         line.push(b'\n');
         let _ = self.0.write_all(&line).and_then(|()| self.0.flush());
     }
+
+    /// What is written stays.
+    fn forget(&mut self, _: &TargetRef) {}
 }
 
 /// All of them, in order.
@@ -44,12 +47,18 @@ impl Journal for Vec<Box<dyn Journal>> {
             journal.keep(target, record);
         }
     }
+
+    fn forget(&mut self, target: &TargetRef) {
+        for journal in self {
+            journal.forget(target);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::{Block, Effect, Mode, PodCounts};
+    use crate::controller::{Block, Effect, Mode, PodCounts, SloState};
     use autoscale_core::guard::Rung;
     use autoscale_core::limits::{Bound, Granted};
     use autoscale_core::policy::{Decision, Reason};
@@ -83,6 +92,7 @@ mod tests {
                 _ => None,
             },
             effect,
+            slo: SloState::Met,
             measurement: None,
             pods: PodCounts::default(),
         }
@@ -113,11 +123,20 @@ mod tests {
         let page = metrics.page();
         for line in [
             r#"autoscale_decisions_total{namespace="shop",kind="Deployment",name="web",by="policy",effect="written"} 1"#,
-            r#"autoscale_decisions_total{namespace="shop",kind="Deployment",name="web",by="policy",effect="blocked"} 1"#,
+            r#"autoscale_decisions_total{namespace="shop",kind="Deployment",name="web",by="policy",effect="standby"} 1"#,
+            r#"autoscale_within_slo{namespace="shop",kind="Deployment",name="web"} 1"#,
             r#"autoscale_replicas{namespace="shop",kind="Deployment",name="web",what="granted"} 8"#,
             r#"autoscale_replicas{namespace="shop",kind="Deployment",name="web",what="wished"} 9"#,
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");
         }
+        let other = TargetRef { name: "cache".into(), ..target() };
+        journal.keep(&other, &record(Effect::Unchanged));
+        journal.forget(&target());
+        let page = metrics.page();
+        assert!(
+            !page.contains("web") && page.contains("cache"),
+            "what is not scaled any more has no numbers\n{page}"
+        );
     }
 }

@@ -59,6 +59,9 @@ pub trait Scaler: Send + Sync + 'static {
 pub trait Journal: Send + 'static {
     /// Keeps it.
     fn keep(&mut self, target: &TargetRef, record: &DecisionRecord);
+
+    /// There will be no more of this target: what is known of its last decision is of no use any more.
+    fn forget(&mut self, target: &TargetRef);
 }
 
 /// What is told to the shell from outside.
@@ -111,7 +114,12 @@ impl<S: Source, W: Scaler, J: Journal, C: Clock> Shell<S, W, J, C> {
             let wait = due.map_or(LONGEST, |at| at.since(self.clock.now()).min(LONGEST));
             tokio::select! {
                 () = &mut stop => break,
-                Some(told) = news.recv() => due = self.step(&answers, |fleet, now| fleet.hear(now, told)),
+                Some(told) = news.recv() => {
+                    if let News::Dismissed(target) = &told {
+                        self.journal.forget(target);
+                    }
+                    due = self.step(&answers, |fleet, now| fleet.hear(now, told));
+                }
                 Some(answer) = answered.recv() => due = self.step(&answers, |fleet, now| take(fleet, now, answer)),
                 () = tokio::time::sleep(wait) => due = self.step(&answers, Fleet::wake),
             }

@@ -1,5 +1,6 @@
 //! Where measurements come from.
 
+mod answer;
 mod auth;
 mod prometheus;
 mod queries;

@@ -1,14 +1,17 @@
 //! `LearnedAutoscaler`: what to scale, by which policy, how far to trust it. The same as a custom resource and in a file.
 
-use crate::controller::{ContestConfig, ControllerConfig, Mode, Ownership};
+use crate::controller::{ContestConfig, ControllerConfig, Mode, Ownership, Percentile, SloConfig};
 use crate::target::TargetRef;
 use autoscale_core::guard::{EnvelopeConfig, FreshnessConfig, LadderConfig};
 use autoscale_core::limits::LimitsConfig;
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscalerBehavior, MetricSpec};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, ValidationRule,
+};
 use kube::{CustomResource, CustomResourceExt, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 mod file;
@@ -16,7 +19,7 @@ mod status;
 
 pub(crate) use file::in_terms_of_the_spec;
 pub use file::{FileError, read};
-pub use status::{Finding, LastDecision, LearnedAutoscalerStatus, conditions, findings};
+pub use status::{Finding, LastDecision, LearnedAutoscalerStatus, conditions, findings, within_slo};
 
 /// What to scale, by which policy, how far to trust it.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -65,6 +68,9 @@ pub struct LearnedAutoscalerSpec {
     /// Take `spec.replicas` over from a manager that has applied it.
     #[serde(default)]
     pub take_over: bool,
+    /// What is promised of the service; said of each decision, and in the condition `WithinSlo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo: Option<SloSpec>,
     /// Bounds around what measured CPU use calls for.
     #[serde(default)]
     pub envelope: EnvelopeSpec,
@@ -134,6 +140,23 @@ pub enum SpecMode {
     Shadow,
     /// Write `spec.replicas`.
     Active,
+}
+
+/// See [`SloConfig`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SloSpec {
+    /// Response time in seconds.
+    #[schemars(range(min = 0.001, max = 3600.0))]
+    pub latency_seconds: f64,
+    /// The share of requests that must be answered well within that time.
+    pub percentile: Percentile,
+}
+
+impl SloSpec {
+    fn told(self) -> SloConfig {
+        SloConfig { latency_s: self.latency_seconds, percentile: self.percentile }
+    }
 }
 
 /// See [`EnvelopeConfig`].
@@ -220,7 +243,31 @@ impl Default for ContestSpec {
 
 /// The definition of the custom resource, as the API server wants it.
 pub fn definition() -> CustomResourceDefinition {
-    LearnedAutoscaler::crd()
+    let mut definition = LearnedAutoscaler::crd();
+    // Between two fields, which no field's own schema can say.
+    let ordered = ValidationRule {
+        rule: "self.spec.minReplicas <= self.spec.maxReplicas".to_owned(),
+        message: Some("must be at most maxReplicas".to_owned()),
+        field_path: Some(".spec.minReplicas".to_owned()),
+        ..ValidationRule::default()
+    };
+    let versions = definition.spec.versions.iter_mut();
+    for schema in versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut()) {
+        schema.x_kubernetes_validations = Some(vec![ordered.clone()]);
+        without_unsigned(schema);
+    }
+    definition
+}
+
+/// The API server warns of formats that it does not know; ranges say the same.
+fn without_unsigned(schema: &mut JSONSchemaProps) {
+    if schema.format.as_deref().is_some_and(|format| format.starts_with("uint")) {
+        schema.format = None;
+    }
+    schema.properties.iter_mut().flat_map(BTreeMap::values_mut).for_each(without_unsigned);
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        without_unsigned(items);
+    }
 }
 
 fn one() -> u32 {
@@ -285,6 +332,7 @@ impl LearnedAutoscalerSpec {
                 within_s: self.contest.within_seconds,
                 step_back_s: self.contest.step_back_seconds,
             },
+            slo: self.slo.map(SloSpec::told),
             utc_offset_hours: self.utc_offset_hours,
             history,
             ..usual

@@ -9,7 +9,9 @@ mod cluster {
     mod end_to_end;
     mod leases;
     pub(crate) mod plane;
+    mod processes;
     mod resources;
     mod scaling;
+    mod walkthrough;
     mod watching;
 }

@@ -11,7 +11,7 @@ use autoscale_core::guard::Rung;
 use autoscale_core::limits::{Bound, Granted};
 use autoscale_core::policy::{Decision, Reason};
 use autoscale_core::units::{Replicas, Timestamp};
-use autoscale_live::controller::{DecisionRecord, Effect, Mode, PodCounts};
+use autoscale_live::controller::{DecisionRecord, Effect, Mode, PodCounts, SloState};
 use autoscale_live::keda::messages::{GetMetricsRequest, IsActiveResponse, MetricSpec};
 use autoscale_live::keda::{AutoscalerRef, Board, serve};
 use autoscale_live::shell::{Clock, Journal};
@@ -93,6 +93,7 @@ impl Scene {
             mode: Mode::Shadow,
             block: None,
             effect: Effect::Shadow,
+            slo: SloState::Unknown,
             measurement: None,
             pods: PodCounts::default(),
         };

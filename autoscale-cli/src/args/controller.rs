@@ -23,7 +23,7 @@ web.yaml holds LearnedAutoscalers:
     minReplicas: 2
     maxReplicas: 40
     policy:
-      model: {path: runs/latest}     # or horizontalPodAutoscaler: {metrics: […], behavior: {…}}
+      model: {path: runs/web}     # or horizontalPodAutoscaler: {metrics: […], behavior: {…}}
     mode: shadow                     # active writes
 
 The cluster is that of KUBECONFIG or ~/.kube/config, or the one that this runs in. In shadow nothing is ever written to a

@@ -7,6 +7,7 @@ pub(crate) mod controller;
 pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod scenario;
+pub(crate) mod shadow;
 pub(crate) mod simulate;
 pub(crate) mod sweep;
 pub(crate) mod trace;

@@ -1,6 +1,7 @@
 //! What a controller is told before it starts.
 
 use super::contest::{Contest, ContestConfig};
+use super::slo::{Slo, SloConfig};
 use autoscale_core::guard::{Envelope, EnvelopeConfig, Ladder, LadderConfig};
 use autoscale_core::limits::{LimitsConfig, ScalingLimits};
 use autoscale_core::validate::{ConfigError, Validate, count_in_range, in_range};
@@ -55,6 +56,9 @@ pub struct ControllerConfig {
     /// Measurements that a policy is shown, 1 to 10,000.
     #[serde(default = "an_hour")]
     pub history: u32,
+    /// What is promised of the service.
+    #[serde(default)]
+    pub slo: Option<SloConfig>,
     /// The service's clock against UTC, −14 to 14 hours.
     #[serde(default)]
     pub utc_offset_hours: f64,
@@ -81,6 +85,7 @@ impl ControllerConfig {
             contest: ContestConfig::default(),
             settle_after: four(),
             history: an_hour(),
+            slo: None,
             utc_offset_hours: 0.0,
         }
     }
@@ -97,6 +102,7 @@ pub struct Setup {
     pub(super) contest: Contest,
     pub(super) settle_after: u32,
     pub(super) history: usize,
+    pub(super) slo: Option<Slo>,
     pub(super) utc_offset_s: f64,
 }
 
@@ -116,6 +122,7 @@ impl Validate for ControllerConfig {
             contest: self.contest.validate().map_err(|e| e.within("contest"))?,
             settle_after: self.settle_after,
             history: self.history as usize,
+            slo: self.slo.map(Validate::validate).transpose().map_err(|e| e.within("slo"))?,
             utc_offset_s: self.utc_offset_hours * 3600.0,
         })
     }

@@ -1,6 +1,7 @@
 //! What is kept of a decision: enough to see why.
 
 use super::config::Mode;
+use super::slo::SloState;
 use autoscale_core::guard::Rung;
 use autoscale_core::limits::Granted;
 use autoscale_core::measurement::Measurement;
@@ -35,6 +36,8 @@ pub struct DecisionRecord {
     pub block: Option<Block>,
     /// What was done about it.
     pub effect: Effect,
+    /// Whether the service kept to its objective.
+    pub slo: SloState,
     /// The newest measurement that it was made on.
     pub measurement: Option<Measurement>,
     /// Pods that serve, and those of them with a usage sample.

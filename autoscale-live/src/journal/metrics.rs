@@ -1,48 +1,46 @@
 //! Decisions as numbers for Prometheus.
 
-use crate::controller::{DecisionRecord, Effect};
+use crate::controller::{Block, DecisionRecord, Effect, SloState};
 use crate::shell::Journal;
 use crate::target::TargetRef;
 use autoscale_core::guard::Rung;
-use prometheus_client::encoding::{EncodeLabelSet, text};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Decided {
-    namespace: Arc<str>,
-    kind: Arc<str>,
-    name: Arc<str>,
-    by: &'static str,
-    effect: &'static str,
+/// What is shown of a target.
+#[derive(Debug, Default)]
+struct Numbers {
+    /// Decisions by who made them and what was done about them.
+    decisions: BTreeMap<(&'static str, &'static str), u64>,
+    /// Replicas, by what they are: of the last decision.
+    replicas: [(&'static str, i64); 3],
+    /// Seconds; of the newest measurement when the last decision was made.
+    age: Option<f64>,
+    /// Whether the service was within its objective then.
+    within_slo: Option<bool>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Count {
-    namespace: Arc<str>,
-    kind: Arc<str>,
-    name: Arc<str>,
-    what: &'static str,
-}
+#[derive(Clone, Debug, Default)]
+struct Shared(Arc<Mutex<BTreeMap<TargetRef, Numbers>>>);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Of {
-    namespace: Arc<str>,
-    kind: Arc<str>,
-    name: Arc<str>,
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TargetRef, Numbers>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Counts decisions and shows the last of each target. Clones share their numbers.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
-    decisions: Family<Decided, Counter>,
-    replicas: Family<Count, Gauge>,
-    age: Family<Of, Gauge<f64, AtomicU64>>,
+    numbers: Shared,
 }
 
 impl Default for Metrics {
@@ -54,21 +52,10 @@ impl Default for Metrics {
 impl Metrics {
     /// Nothing decided yet.
     pub fn new() -> Self {
+        let numbers = Shared::default();
         let mut registry = Registry::with_prefix("autoscale");
-        let (decisions, replicas, age) = (Family::default(), Family::default(), Family::default());
-        registry.register(
-            "decisions",
-            "Decisions by who made them and what was done about them",
-            decisions.clone(),
-        );
-        registry.register("replicas", "Replicas: asked for now, wished for, granted", replicas.clone());
-        registry.register_with_unit(
-            "measurement_age",
-            "Age of the newest measurement that the last decision was made on",
-            Unit::Seconds,
-            age.clone(),
-        );
-        Self { registry: Arc::new(registry), decisions, replicas, age }
+        registry.register_collector(Box::new(numbers.clone()));
+        Self { registry: Arc::new(registry), numbers }
     }
 
     /// What Prometheus scrapes.
@@ -80,40 +67,105 @@ impl Metrics {
     }
 }
 
+impl Collector for Shared {
+    fn encode(&self, mut to: DescriptorEncoder<'_>) -> fmt::Result {
+        let all = self.lock();
+        let (gauge, counter) = (MetricType::Gauge, MetricType::Counter);
+        let help = "Decisions by who made them and what was done about them, or what stood against that";
+        let mut metric = to.encode_descriptor("decisions", help, None, counter)?;
+        for (target, numbers) in &*all {
+            for (&(by, effect), &count) in &numbers.decisions {
+                sample(&mut metric, target, &[("by", by), ("effect", effect)], &ConstCounter::new(count))?;
+            }
+        }
+        let help = "Replicas: asked for now, wished for, granted";
+        let mut metric = to.encode_descriptor("replicas", help, None, gauge)?;
+        for (target, numbers) in &*all {
+            for (what, count) in numbers.replicas {
+                sample(&mut metric, target, &[("what", what)], &ConstGauge::new(count))?;
+            }
+        }
+        let help = "Age of the newest measurement that the last decision was made on";
+        let mut metric = to.encode_descriptor("measurement_age", help, Some(&Unit::Seconds), gauge)?;
+        for (target, numbers) in &*all {
+            if let Some(age) = numbers.age {
+                sample(&mut metric, target, &[], &ConstGauge::new(age))?;
+            }
+        }
+        let help = "Whether the service was within its objective at the last decision";
+        let mut metric = to.encode_descriptor("within_slo", help, None, gauge)?;
+        for (target, numbers) in &*all {
+            if let Some(within) = numbers.within_slo {
+                sample(&mut metric, target, &[], &ConstGauge::new(i64::from(within)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One line of the page.
+fn sample(
+    metric: &mut MetricEncoder<'_>,
+    target: &TargetRef,
+    more: &[(&str, &str)],
+    value: &impl EncodeMetric,
+) -> fmt::Result {
+    let mut labels =
+        vec![("namespace", &*target.namespace), ("kind", &*target.kind), ("name", &*target.name)];
+    labels.extend_from_slice(more);
+    value.encode(metric.encode_family(&labels)?)
+}
+
 impl Journal for Metrics {
     fn keep(&mut self, target: &TargetRef, record: &DecisionRecord) {
-        let TargetRef { namespace, kind, name, .. } = target.clone();
-        let by = match record.rung {
-            Rung::Policy => "policy",
-            Rung::Hold => "hold",
-            Rung::Fallback => "fallback",
-            Rung::HandsOff => "hands-off",
-        };
-        let effect = match record.effect {
-            Effect::Written => "written",
-            Effect::Unchanged => "unchanged",
-            Effect::Shadow => "shadow",
-            Effect::Blocked(_) => "blocked",
-        };
-        let of = Of { namespace, kind, name };
-        if let Some(measurement) = &record.measurement {
-            let age = record.at.since(measurement.at) + measurement.age;
-            self.age.get_or_create(&of).set(age.as_secs_f64());
+        let mut all = self.numbers.lock();
+        if !all.contains_key(target) {
+            all.insert(target.clone(), Numbers::default());
         }
-        let Of { namespace, kind, name } = of;
-        for (what, count) in [
+        let Some(numbers) = all.get_mut(target) else { return };
+        *numbers.decisions.entry((by(record.rung), effect(&record.effect))).or_default() += 1;
+        numbers.replicas = [
             ("current", record.spec),
             ("wished", record.wish.target.or(record.spec)),
             ("granted", record.granted.replicas),
-        ] {
-            let labels = Count {
-                namespace: Arc::clone(&namespace),
-                kind: Arc::clone(&kind),
-                name: Arc::clone(&name),
-                what,
-            };
-            self.replicas.get_or_create(&labels).set(i64::from(count.get()));
-        }
-        self.decisions.get_or_create(&Decided { namespace, kind, name, by, effect }).inc();
+        ]
+        .map(|(what, count)| (what, i64::from(count.get())));
+        let age = |m: &autoscale_core::measurement::Measurement| record.at.since(m.at) + m.age;
+        numbers.age = record.measurement.as_ref().map(|measurement| age(measurement).as_secs_f64());
+        numbers.within_slo = match record.slo {
+            SloState::Met => Some(true),
+            SloState::Missed => Some(false),
+            SloState::Unknown => None,
+        };
+    }
+
+    fn forget(&mut self, target: &TargetRef) {
+        self.numbers.lock().remove(target);
+    }
+}
+
+fn by(rung: Rung) -> &'static str {
+    match rung {
+        Rung::Policy => "policy",
+        Rung::Hold => "hold",
+        Rung::Fallback => "fallback",
+        Rung::HandsOff => "hands-off",
+    }
+}
+
+fn effect(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Written => "written",
+        Effect::Unchanged => "unchanged",
+        Effect::Shadow => "shadow",
+        Effect::Blocked(block) => match block {
+            Block::Standby => "standby",
+            Block::Disabled => "disabled",
+            Block::Rival(_) => "rival",
+            Block::Owned(_) => "owned",
+            Block::Contested { .. } => "contested",
+            Block::InFlight => "in-flight",
+            Block::Busy { .. } => "busy",
+        },
     }
 }

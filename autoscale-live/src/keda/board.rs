@@ -187,6 +187,7 @@ impl Board {
         Ok(last.map(|last| last.granted > Replicas::ZERO))
     }
 
+    #[cfg(feature = "keda")]
     /// Told of each change.
     pub(super) fn changes(&self) -> watch::Receiver<()> {
         self.0.changed.subscribe()
@@ -207,6 +208,10 @@ impl Journal for Board {
         let last = Last { at: record.at, rung: record.rung, granted: record.granted.replicas };
         self.known().last.insert(target.clone(), last);
         self.0.changed.send_replace(());
+    }
+
+    fn forget(&mut self, target: &TargetRef) {
+        self.known().last.remove(target);
     }
 }
 

@@ -77,4 +77,8 @@ impl Journal for Announcements {
             }
         }
     }
+
+    fn forget(&mut self, target: &TargetRef) {
+        self.told.remove(target);
+    }
 }

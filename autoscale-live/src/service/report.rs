@@ -3,7 +3,9 @@
 use super::roster::{Resource, Roster};
 use crate::controller::{Block, DecisionRecord};
 use crate::shell::Journal;
-use crate::spec::{Finding, LastDecision, LearnedAutoscaler, LearnedAutoscalerStatus, conditions, findings};
+use crate::spec::{
+    Finding, LastDecision, LearnedAutoscaler, LearnedAutoscalerStatus, conditions, findings, within_slo,
+};
 use crate::target::TargetRef;
 use crate::target::kubernetes::{ANSWER_WITHIN, FIELD_MANAGER};
 use autoscale_core::units::Timestamp;
@@ -102,7 +104,8 @@ impl Journal for Reports {
         let Some(resource) = roster.resource(target).cloned() else { return };
         drop(roster);
         let accepted = Finding { kind: "Accepted", status: "True", reason: "Used", message: String::new() };
-        let findings: Vec<Finding> = [accepted].into_iter().chain(findings(record)).collect();
+        let findings: Vec<Finding> =
+            [accepted].into_iter().chain(findings(record)).chain(within_slo(record)).collect();
         let decision = LastDecision::of(record);
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
         let before = self.said.get(target).filter(|before| before.resource.uid == resource.uid);
@@ -129,12 +132,17 @@ impl Journal for Reports {
             self.said.insert(target.clone(), Said { at: record.at, resource, findings, decision });
         }
     }
+
+    fn forget(&mut self, target: &TargetRef) {
+        self.said.remove(target);
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::{Effect, Mode, PodCounts};
+    use crate::controller::{Effect, Mode, PodCounts, SloState};
     use autoscale_core::guard::Rung;
     use autoscale_core::limits::{Bound, Granted};
     use autoscale_core::policy::{Decision, Reason};
@@ -162,6 +170,7 @@ mod tests {
             mode: Mode::Active,
             block: None,
             effect: Effect::Unchanged,
+            slo: SloState::Unknown,
             measurement: None,
             pods: PodCounts::default(),
         }

@@ -9,7 +9,8 @@ use kube::core::DynamicObject;
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -47,13 +48,16 @@ pub(super) async fn follow(client: Client, namespaces: Vec<Arc<str>>, tell: mpsc
         streams.push(watched(api).reflect(writer).map(move |event| (name.clone(), event)).boxed());
     }
     let mut events = select_all(streams);
-    let mut look_at = Instant::now() + TRY_AGAIN;
+    let (mut known, mut look_at) = (Known::default(), Instant::now() + TRY_AGAIN);
     loop {
         tokio::select! {
             event = events.next() => match event {
                 None => return,
-                Some((_, Ok(watcher::Event::Init | watcher::Event::InitApply(_)))) => {}
-                Some((_, Ok(_))) => look_at = look_at.min(Instant::now() + GATHER),
+                Some((_, Ok(event))) => {
+                    if known.is_news(&event) {
+                        look_at = look_at.min(Instant::now() + GATHER);
+                    }
+                }
                 Some((name, Err(error))) => _ = tell.send(Heard::Trouble(name, why(&error))).await,
             },
             () = sleep_until(look_at) => {
@@ -61,6 +65,36 @@ pub(super) async fn follow(client: Client, namespaces: Vec<Arc<str>>, tell: mpsc
                 if let Some(all) = all(&stores) {
                     let _ = tell.send(Heard::All(all)).await;
                 }
+            }
+        }
+    }
+}
+
+/// Generations by uid. A status that is written, by this process most of all, is no news.
+#[derive(Default)]
+struct Known(BTreeMap<String, Option<i64>>);
+
+impl Known {
+    fn is_news(&mut self, event: &watcher::Event<DynamicObject>) -> bool {
+        let mut note = |object: &DynamicObject| {
+            let generation = object.metadata.generation;
+            self.0.insert(object.uid().unwrap_or_default(), generation) != Some(generation)
+        };
+        match event {
+            watcher::Event::Init => {
+                // What is not in the list that comes is gone.
+                self.0.clear();
+                false
+            }
+            watcher::Event::InitApply(object) => {
+                note(object);
+                false
+            }
+            watcher::Event::InitDone => true,
+            watcher::Event::Apply(object) => note(object),
+            watcher::Event::Delete(object) => {
+                self.0.remove(&object.uid().unwrap_or_default());
+                true
             }
         }
     }

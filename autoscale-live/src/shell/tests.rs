@@ -62,6 +62,10 @@ impl Journal for Kept {
     fn keep(&mut self, target: &TargetRef, record: &DecisionRecord) {
         self.0.lock().unwrap().push((target.name.to_string(), record.effect.clone()));
     }
+
+    fn forget(&mut self, target: &TargetRef) {
+        self.0.lock().unwrap().retain(|(name, _)| **name != *target.name);
+    }
 }
 
 fn target(name: &str) -> TargetRef {

@@ -1,17 +1,18 @@
 //! Measurements from Prometheus' HTTP API.
 
+use super::answer;
 use super::auth::{Auth, AuthError};
 use super::queries::{Absence, Metric, Queries};
 use crate::target::TargetRef;
 use autoscale_core::measurement::LatencySummary;
 use autoscale_core::units::{RequestRate, Timestamp};
 use autoscale_core::validate::{ConfigError, count_in_range};
-use prometheus_http_query::response::{Data, InstantVector, PromqlResult};
+use futures_util::future::join_all;
 use prometheus_http_query::{Client, InstantQueryBuilder};
 use reqwest::{StatusCode, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
@@ -157,8 +158,19 @@ pub enum MetricsFault {
     },
 }
 
-/// Values by namespace and name.
-type Column = BTreeMap<(String, String), f64>;
+/// Where a workload's value stands in a column, by namespace and name.
+type Places<'a> = BTreeMap<&'a str, BTreeMap<&'a str, usize>>;
+
+/// The values of a metric.
+type Column = Vec<Option<f64>>;
+
+fn places(targets: &[TargetRef]) -> Places<'_> {
+    let mut places = Places::new();
+    for (k, target) in targets.iter().enumerate() {
+        places.entry(&*target.namespace).or_default().entry(&*target.name).or_insert(k);
+    }
+    places
+}
 
 /// Asks one Prometheus.
 pub struct Collector {
@@ -204,10 +216,12 @@ impl Collector {
         targets: &[TargetRef],
         at: Timestamp,
     ) -> BTreeMap<TargetRef, Result<ServiceMetrics, MetricsFault>> {
-        let columns = self.columns(targets, at).await;
+        let places = places(targets);
+        let columns = self.columns(&places, targets.len(), at).await;
         let of = |target: &TargetRef| {
             let columns = columns.as_ref().map_err(Clone::clone)?;
-            row(columns, target, Timestamp::from_secs(whole_seconds(at)))
+            let place = places[&*target.namespace][&*target.name];
+            row(columns, place, Timestamp::from_secs(whole_seconds(at)))
         };
         targets.iter().map(|target| (target.clone(), of(target))).collect()
     }
@@ -215,57 +229,74 @@ impl Collector {
     /// Each metric's values, or why there are none.
     async fn columns(
         &self,
-        targets: &[TargetRef],
+        places: &Places<'_>,
+        length: usize,
         at: Timestamp,
     ) -> Result<BTreeMap<Metric, Result<Column, MetricsFault>>, MetricsFault> {
         let PrometheusConfig { namespace_label, workload_label, window_seconds, .. } = &self.config;
-        let namespaces: BTreeSet<&str> = targets.iter().map(|target| &*target.namespace).collect();
         // Names of namespaces are made of letters, digits and dashes, none of which means anything to a regular expression.
-        let namespaces: Vec<&str> = namespaces.into_iter().collect();
+        let namespaces: Vec<&str> = places.keys().copied().collect();
         let selector = format!("{namespace_label}=~\"{}\"", namespaces.join("|"));
         let by = format!("{namespace_label}, {workload_label}");
         let window = format!("{window_seconds}s");
         let header = self.config.auth.header()?;
-        let mut asked = tokio::task::JoinSet::new();
-        for metric in Metric::ALL {
+        let asked = Metric::ALL.map(async |metric| {
             let query = self.config.queries.query(metric, &selector, &by, &window);
             let mut request =
                 self.client.query(query).at(whole_seconds(at)).timeout(i64::from(self.config.timeout_ms));
             if let Some((name, value)) = header.clone() {
                 request = request.header(name, value);
             }
-            let labels = (namespace_label.clone(), workload_label.clone());
-            let (timeout, pause) = (self.timeout, pause(at, metric));
-            asked.spawn(async move {
-                let answer = tokio::time::timeout(timeout, async {
-                    match ask(request.clone()).await {
-                        Err(Refusal { again: Again::Perhaps, .. }) => {
-                            tokio::time::sleep(pause).await;
-                            ask(request).await
-                        }
-                        answer => answer,
+            let read = |body: &[u8]| self.column(body, places, length);
+            let answer = tokio::time::timeout(self.timeout, async {
+                match ask(request.clone(), read).await {
+                    Err(Refusal { again: Again::Perhaps, .. }) => {
+                        tokio::time::sleep(pause(at, metric)).await;
+                        ask(request, read).await
                     }
-                });
-                let failed = |reason| MetricsFault::Query { metric, reason };
-                let column = match answer.await {
-                    Err(_) => Err(failed(format!("no answer within {timeout:?}"))),
-                    Ok(Err(refusal)) => Err(failed(refusal.reason)),
-                    Ok(Ok(series)) => by_label(&series, &labels).map_err(failed),
-                };
-                (metric, column)
+                    answer => answer,
+                }
             });
-        }
-        let mut columns = BTreeMap::new();
-        while let Some(done) = asked.join_next().await {
-            if let Ok((metric, column)) = done {
-                columns.insert(metric, column);
+            let column = match answer.await {
+                Err(_) => Err(format!("no answer within {:?}", self.timeout)),
+                Ok(answer) => answer.map_err(|refusal| refusal.reason),
+            };
+            (metric, column.map_err(|reason| MetricsFault::Query { metric, reason }))
+        });
+        Ok(join_all(asked).await.into_iter().collect())
+    }
+
+    /// The values of an answer, each in its workload's place; series of others are nobody's.
+    fn column(&self, body: &[u8], places: &Places<'_>, length: usize) -> serde_json::Result<Answer> {
+        let PrometheusConfig { namespace_label, workload_label, .. } = &self.config;
+        let (mut column, mut twice) = (vec![None; length], None);
+        let said = answer::read(body, |series| {
+            let (Some(namespace), Some(name)) = (series.label(namespace_label), series.label(workload_label))
+            else {
+                return;
+            };
+            let place = places.get(namespace).and_then(|places| places.get(name));
+            if let Some(&place) = place
+                && column[place].replace(series.value().unwrap_or(f64::NAN)).is_some()
+            {
+                twice =
+                    Some(format!("two series for {namespace}/{name}; expected one, as by sum by ({{by}})"));
             }
-        }
-        Ok(columns)
+        })?;
+        Ok(Answer { said, column, twice })
     }
 }
 
+/// An answer that has been read.
+struct Answer {
+    said: answer::Said,
+    column: Column,
+    /// A workload with two series, and what to do about it.
+    twice: Option<String>,
+}
+
 /// Whether it is worth asking once more.
+#[derive(Clone, Copy)]
 enum Again {
     Perhaps,
     No,
@@ -276,35 +307,36 @@ struct Refusal {
     again: Again,
 }
 
-/// The body of an answer, good or bad.
-#[derive(Deserialize)]
-struct Body {
-    data: Option<PromqlResult>,
-    error: Option<String>,
-    #[serde(default)]
-    warnings: Vec<String>,
-}
-
 /// One question. A query that is wrong is wrong the second time, too; a server that is busy or not there may be better then.
 /// An answer with a warning leaves something out (a store that did not answer, say) or means something else.
-async fn ask(request: InstantQueryBuilder) -> Result<Vec<InstantVector>, Refusal> {
+async fn ask(
+    request: InstantQueryBuilder,
+    read: impl FnOnce(&[u8]) -> serde_json::Result<Answer>,
+) -> Result<Column, Refusal> {
     let refused = |again, reason: String| Refusal { reason, again };
     let response = request.post_raw().await.map_err(|error| refused(Again::Perhaps, with_causes(&error)))?;
     let status = response.status();
     let bytes = response.bytes().await.map_err(|error| refused(Again::Perhaps, with_causes(&error)))?;
     let busy = status == StatusCode::TOO_MANY_REQUESTS;
     let again = if status.is_client_error() && !busy { Again::No } else { Again::Perhaps };
-    match serde_json::from_slice::<Body>(&bytes) {
-        Ok(Body { error: Some(error), .. }) => Err(refused(again, error)),
-        Ok(Body { warnings, .. }) if !warnings.is_empty() => {
-            Err(refused(Again::Perhaps, format!("warning: {}", warnings.join("; "))))
-        }
-        Ok(Body { data: Some(answer), .. }) if status.is_success() => match answer.into_inner().0 {
-            Data::Vector(series) => Ok(series),
-            _ => Err(refused(Again::No, "the answer is no instant vector".to_owned())),
-        },
-        Err(error) if status.is_success() => Err(refused(again, format!("no answer of Prometheus: {error}"))),
-        _ => Err(refused(again, format!("HTTP status {status}"))),
+    let Answer { said, column, twice } = read(&bytes).map_err(|error| {
+        let what = if status.is_success() {
+            format!("no answer of Prometheus: {error}")
+        } else {
+            format!("HTTP status {status}")
+        };
+        refused(again, what)
+    })?;
+    if let Some(error) = said.error {
+        Err(refused(again, error))
+    } else if !said.warnings.is_empty() {
+        Err(refused(Again::Perhaps, format!("warning: {}", said.warnings.join("; "))))
+    } else if !status.is_success() {
+        Err(refused(again, format!("HTTP status {status}")))
+    } else if said.result_type.as_deref() != Some("vector") {
+        Err(refused(Again::No, "the answer is no instant vector".to_owned()))
+    } else {
+        twice.map_or(Ok(column), |twice| Err(refused(Again::No, twice)))
     }
 }
 
@@ -312,20 +344,6 @@ async fn ask(request: InstantQueryBuilder) -> Result<Vec<InstantVector>, Refusal
 fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-/// Values by the labels of namespace and workload; series without them are nobody's.
-fn by_label(series: &[InstantVector], labels: &(String, String)) -> Result<Column, String> {
-    let mut column = Column::new();
-    for series in series {
-        let label = |name: &String| series.metric().get(name).cloned();
-        let (Some(namespace), Some(name)) = (label(&labels.0), label(&labels.1)) else { continue };
-        let twice = format!("two series for {namespace}/{name}; expected one, as by sum by ({{by}})");
-        if column.insert((namespace, name), series.sample().value()).is_some() {
-            return Err(twice);
-        }
-    }
-    Ok(column)
 }
 
 fn whole_seconds(at: Timestamp) -> i64 {
@@ -339,17 +357,16 @@ fn pause(at: Timestamp, metric: Metric) -> Duration {
     Duration::from_millis(50 + (micros / 7 + place * 37) % 101)
 }
 
-/// What the columns say of one target.
+/// What the columns say of the workload in that place.
 fn row(
     columns: &BTreeMap<Metric, Result<Column, MetricsFault>>,
-    target: &TargetRef,
+    place: usize,
     at: Timestamp,
 ) -> Result<ServiceMetrics, MetricsFault> {
-    let key = (target.namespace.to_string(), target.name.to_string());
     let value = |metric: Metric| -> Result<Option<f64>, MetricsFault> {
         let gone = || MetricsFault::Query { metric, reason: "it was given up".to_owned() };
         let column = columns.get(&metric).ok_or_else(gone)?.as_ref().map_err(Clone::clone)?;
-        match (column.get(&key).copied(), metric.absence()) {
+        match (column[place], metric.absence()) {
             // A quantile of nothing is NaN, and so is a mean.
             (Some(value), Absence::Unknown) if value.is_nan() => Ok(None),
             (Some(value), _) if value.is_finite() && value >= 0.0 => Ok(Some(value)),

@@ -1,6 +1,6 @@
 //! What a `LearnedAutoscaler` says of itself.
 
-use crate::controller::{Block, DecisionRecord, Effect, Mode};
+use crate::controller::{Block, DecisionRecord, Effect, Mode, SloState};
 use crate::target::kubernetes::jiff_time;
 use autoscale_core::guard::Rung;
 use autoscale_core::units::Timestamp;
@@ -15,7 +15,7 @@ pub struct LearnedAutoscalerStatus {
     /// The generation of the specification that this is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Accepted`, `MetricsFresh`, `AbleToScale`, `Contested`.
+    /// `Accepted`, `MetricsFresh`, `AbleToScale`, `Contested`, `WithinSlo`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The last decision.
@@ -143,6 +143,16 @@ pub fn findings(record: &DecisionRecord) -> [Finding; 3] {
         _ => Finding { kind: "Contested", status: "False", reason: "Undisputed", message: String::new() },
     };
     [fresh, able, contested]
+}
+
+/// Whether the service keeps to its objective, where that is known: what it does, not what the controller does.
+pub fn within_slo(record: &DecisionRecord) -> Option<Finding> {
+    let (status, reason, message) = match record.slo {
+        SloState::Met => ("True", "Met", ""),
+        SloState::Missed => ("False", "Missed", "more requests are late or fail than spec.slo allows"),
+        SloState::Unknown => return None,
+    };
+    Some(Finding { kind: "WithinSlo", status, reason, message: message.to_owned() })
 }
 
 /// A word for what stands against writing, and a sentence with the cure.

@@ -29,7 +29,13 @@ pub(crate) fn shared() -> &'static Plane {
     SHARED.get_or_init(|| Plane::start("shared"))
 }
 
-fn program() -> PathBuf {
+/// The controller's command, as `.ci/cluster` has built it.
+pub(crate) fn autoscale() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("../debug/autoscale")
+}
+
+/// All parts of a control plane, kubectl among them.
+pub(crate) fn program() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("../control-plane/control-plane")
 }
 
@@ -52,16 +58,25 @@ impl Plane {
         Self { folder }
     }
 
-    /// Stops the API server at once and starts it again.
-    pub(crate) fn restart_api_server(&self) {
+    /// The administrator's.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
+    /// Stops the API server at once.
+    pub(crate) fn stop_api_server(&self) {
         let process = std::fs::read_to_string(self.folder.join("kube-apiserver.pid")).unwrap();
         output(Command::new("kill").args(["-9", process.trim()]));
+    }
+
+    /// Starts it again.
+    pub(crate) fn start_api_server(&self) {
         output(&mut Command::new(self.folder.join("kube-apiserver.start")));
     }
 
     /// What a person would type; gives what it prints.
     pub(crate) fn kubectl(&self, words: &[&str]) -> String {
-        let config = self.folder.join("kubeconfig");
+        let config = self.kubeconfig();
         output(Command::new(program()).arg("kubectl").arg("--kubeconfig").arg(config).args(words))
     }
 

@@ -54,6 +54,8 @@ async fn the_schema_refuses_what_the_controller_could_not_use() {
         ("maxReplicas", json!(0), "greater than or equal to 1"),
         ("maxReplicas", Value::Null, "Required value"),
         ("minReplicas", json!(20_000), "less than or equal to 10000"),
+        ("minReplicas", json!(10), "must be at most maxReplicas"),
+        ("slo", json!({ "percentile": "p80", "latencySeconds": 0.5 }), "Unsupported value"),
         ("mode", json!("alive"), "Unsupported value"),
         ("policy", json!({}), "policy"),
         ("policy", json!({ "model": { "path": "a" }, "horizontalPodAutoscaler": {} }), "policy"),

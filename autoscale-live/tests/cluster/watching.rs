@@ -115,7 +115,8 @@ async fn a_broken_watch_is_begun_anew_and_misses_nothing() {
     // The controller manager makes it, and does not always catch up after such a start; no pod is made without it.
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &web.namespace);
     until("the default account", async || accounts.get_opt("default").await.unwrap()).await;
-    plane.restart_api_server();
+    plane.stop_api_server();
+    plane.start_api_server();
     // Another one takes its place, perhaps before the watches are back.
     until("the API server is back", async || plane.objects(&web).await.get("web").await.ok()).await;
     plane.objects(&web).await.delete("web", &DeleteParams::background()).await.unwrap();

@@ -1,0 +1,98 @@
+//! Two controllers as processes, of which one leads, until it is killed.
+
+use super::plane::{Plane, autoscale, pods_spec, shared, target, until};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Ends when it is dropped.
+struct Process {
+    child: Child,
+    decisions: PathBuf,
+}
+
+impl Process {
+    fn start(plane: &Plane, folder: &Path, namespace: &str, name: &str) -> Self {
+        let decisions = folder.join(name);
+        let child = Command::new(autoscale())
+            .args(["controller", "--config", "web.yaml", "--prometheus", "http://127.0.0.1:1"])
+            .args(["--listen", "127.0.0.1:0", "--instance", name, "--lease"])
+            .arg(format!("{namespace}/autoscale"))
+            .arg("--decisions")
+            .arg(&decisions)
+            .current_dir(folder)
+            .env("KUBECONFIG", plane.kubeconfig())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { child, decisions }
+    }
+
+    /// The effects of all that it has decided.
+    fn effects(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.decisions).unwrap_or_default();
+        let line = |line: &str| serde_json::from_str::<Value>(line).unwrap()["effect"].clone();
+        text.lines().map(line).collect()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have been killed before.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn another_process_takes_over_from_a_killed_leader_and_not_before() {
+    let plane = shared();
+    let namespace = plane.namespace("processes").await;
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody answers for Prometheus. While nothing is known, replicas are kept within their limits all the same.
+    let yaml = format!(
+        "
+apiVersion: autoscaleai.dev/v1alpha1
+kind: LearnedAutoscaler
+metadata: {{name: web, namespace: {namespace}}}
+spec:
+  scaleTargetRef: {{name: web}}
+  minReplicas: 3
+  maxReplicas: 9
+  mode: active
+  freshness: {{holdSeconds: 3600}}
+  policy: {{horizontalPodAutoscaler: {{}}}}
+"
+    );
+    std::fs::write(folder.path().join("web.yaml"), yaml).unwrap();
+    let web = target(&namespace, "Deployment");
+    plane.apply("team", &web, &pods_spec()).await;
+    let objects = plane.objects(&web).await;
+    let three = async || (objects.get("web").await.ok()?.data["spec"]["replicas"] == 3).then_some(());
+    let leases: Api<Lease> = Api::namespaced(plane.client().await, &namespace);
+    let lease = async || leases.get("autoscale").await.unwrap().spec.unwrap();
+
+    let mut first = Process::start(plane, folder.path(), &namespace, "first");
+    until("the leader writes", three).await;
+    let second = Process::start(plane, folder.path(), &namespace, "second");
+    plane.kubectl(&["-n", &namespace, "scale", "deployment", "web", "--replicas=1"]);
+    until("the leader writes again", three).await;
+    until("the other one decides, too", async || (!second.effects().is_empty()).then_some(())).await;
+    assert_eq!(lease().await.holder_identity.as_deref(), Some("first"));
+
+    first.child.kill().unwrap();
+    let silent_since = lease().await.renew_time.unwrap();
+    plane.kubectl(&["-n", &namespace, "scale", "deployment", "web", "--replicas=1"]);
+    until("the other one writes", three).await;
+    let taken = lease().await;
+    assert_eq!(taken.holder_identity.as_deref(), Some("second"));
+    assert_eq!(taken.lease_transitions, Some(1));
+    let waited = taken.acquire_time.unwrap().0.duration_since(silent_since.0);
+    assert!(waited.as_secs() >= 14, "the Lease had not run out, but was {waited} old");
+    let effects = second.effects();
+    let standby = effects.iter().rposition(|effect| effect["blocked"] == "standby");
+    let written = effects.iter().position(|effect| *effect == "written");
+    assert!(standby.is_some() && standby < written, "it writes once it leads: {effects:?}");
+}

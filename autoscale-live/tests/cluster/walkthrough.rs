@@ -1,0 +1,167 @@
+//! `docs/running-on-kubernetes.md`, typed in and read by a shell: each command succeeds, and shows what the text says.
+
+use super::plane::{autoscale, pods_spec, program, shared, spec_with, target};
+use axum::Json;
+use axum::routing::post;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const TEXT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/running-on-kubernetes.md");
+
+/// A world in which a policy is trained within seconds, and decides every three.
+const SMALL: &str = "
+name = \"small\"
+load = { kind = \"constant\", rps = 60 }
+limits = { min_replicas = 1, max_replicas = 12 }
+episode = { control_interval_s = 3, training_s = 300, evaluation_s = 300, warmup_s = 60 }
+[service]
+workers = 2
+dispatch = \"random\"
+cpu_request_milli = 500
+io_share = 0.6
+demand = { distribution = \"exponential\", mean_ms = 80 }
+";
+
+/// Commands that are typed in together, and what the text says they show.
+struct Step {
+    typed: String,
+    shown: Vec<String>,
+}
+
+/// The fenced blocks at the text's left margin: what to type in and what that shows; and files by the name in their first line.
+fn read(text: &str) -> (Vec<Step>, Vec<(String, String)>) {
+    let (mut steps, mut files) = (Vec::<Step>::new(), Vec::new());
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(kind) = line.strip_prefix("```") else { continue };
+        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+        match kind {
+            "sh" => steps.push(Step { typed: block.join("\n"), shown: Vec::new() }),
+            "text" => {
+                let step = steps.last_mut().expect("what is shown follows what is typed");
+                step.shown = block.into_iter().map(str::to_owned).collect();
+            }
+            "yaml" => {
+                let name = block[0].strip_prefix("# ").expect("a file's first line is its name");
+                files.push((name.to_owned(), block.join("\n")));
+            }
+            other => panic!("a block of {other}"),
+        }
+    }
+    (steps, files)
+}
+
+/// Whether a line has these parts in this order, with anything between them.
+fn fits(line: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('…');
+    let first = parts.next().unwrap_or_default().trim_start();
+    let Some(mut rest) = line.trim_start().strip_prefix(first) else { return false };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    pattern.ends_with('…') || rest.trim().is_empty()
+}
+
+/// Answers for Prometheus: some number for `shop/web` whatever is asked, another one each second.
+async fn prometheus() -> String {
+    let answer = async || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let sample: Value = json!([now, (now % 50).to_string()]);
+        let series = json!([{ "metric": { "namespace": "shop", "app": "web" }, "value": sample }]);
+        Json(json!({ "status": "success", "data": { "resultType": "vector", "result": series } }))
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = axum::Router::new().route("/api/v1/query", post(answer));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}")
+}
+
+fn train(folder: &Path) {
+    std::fs::write(folder.join("small.toml"), SMALL).unwrap();
+    let words = ["--algo", "a2c", "--episodes", "2", "--envs", "2", "--eval-seeds", "2", "--quiet"];
+    let train = Command::new(autoscale())
+        .current_dir(folder)
+        .args(["train", "--scenario", "small.toml", "--out", "runs/web"])
+        .args(words)
+        .output()
+        .unwrap();
+    assert!(train.status.success(), "{}", String::from_utf8_lossy(&train.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_text_says_to_type_shows_what_it_says() {
+    let plane = shared();
+    let namespaces: Api<Namespace> = Api::all(plane.client().await);
+    let shop = serde_json::from_value(json!({ "metadata": { "name": "shop" } })).unwrap();
+    namespaces.create(&PostParams::default(), &shop).await.unwrap();
+    let web = target("shop", "Deployment");
+    plane.apply("team", &web, &spec_with(3)).await;
+    plane.apply("team", &web, &pods_spec()).await;
+    plane.kubectl(&["-n", "shop", "scale", "deployment", "web", "--replicas=3"]);
+    plane.kubectl(&["-n", "shop", "autoscale", "deployment", "web", "--cpu=80%", "--min=2", "--max=40"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    train(folder.path());
+    let tools = folder.path().join("bin");
+    std::fs::create_dir(&tools).unwrap();
+    symlink(autoscale(), tools.join("autoscale")).unwrap();
+    std::fs::write(
+        tools.join("kubectl"),
+        format!("#!/bin/sh\nexec '{}' kubectl \"$@\"\n", program().display()),
+    )
+    .unwrap();
+    std::fs::set_permissions(tools.join("kubectl"), PermissionsExt::from_mode(0o755)).unwrap();
+    let (steps, files) = read(&std::fs::read_to_string(TEXT).unwrap());
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let mut script = "set -emuo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n".to_owned();
+    for Step { typed, .. } in &steps {
+        script += &format!("echo '@@'\n{typed}\n");
+    }
+    let script = script.replace("http://localhost:9090", &prometheus().await);
+    std::fs::write(folder.path().join("script"), script).unwrap();
+    let said = folder.path().join("said");
+    let out = std::fs::File::create(&said).unwrap();
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let done = tokio::process::Command::new("bash")
+        .arg("script")
+        .current_dir(folder.path())
+        .env("PATH", path)
+        .env("KUBECONFIG", plane.kubeconfig())
+        .stdin(std::process::Stdio::null())
+        .stdout(out.try_clone().unwrap())
+        .stderr(out)
+        .status()
+        .await
+        .unwrap();
+    let said = std::fs::read_to_string(said).unwrap();
+    assert!(done.success(), "{done}:\n{said}");
+    let answers: Vec<&str> = said.split("@@\n").skip(1).collect();
+    assert_eq!(answers.len(), steps.len(), "{said}");
+    for (step, answer) in steps.iter().zip(answers) {
+        for pattern in &step.shown {
+            assert!(
+                answer.lines().any(|line| fits(line, pattern)),
+                "{}\nshould show\n{pattern}\nand shows\n{answer}",
+                step.typed
+            );
+        }
+    }
+}
+
+#[test]
+fn a_pattern_fits_with_anything_between_its_parts() {
+    assert!(fits("web   web   shadow   3", "web…web…shadow…3"));
+    assert!(fits("{\"at\":1,\"by\":\"policy\"}", "{…\"by\":…"));
+    assert!(!fits("web   web   active   3", "web…web…shadow…3"));
+    assert!(!fits("ok and more", "ok"));
+}
