@@ -34,6 +34,9 @@ use autoscale_core::validate::{ConfigError, count_in_range};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// `horizontal-pod-autoscaler-sync-period`, unless it is set.
+const SYNC_PERIOD: Duration = Duration::from_secs(15);
+
 /// What can be set on an HPA and on its controller, with the defaults of both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -57,7 +60,7 @@ impl Default for HpaConfig {
         Self {
             target_utilization_percent: 80,
             tolerance: 0.1,
-            sync_period_s: 15,
+            sync_period_s: SYNC_PERIOD.as_secs() as u32,
             cpu_initialization_period_s: 300,
             initial_readiness_delay_s: 30,
             behavior: Behavior::default(),
@@ -69,7 +72,7 @@ impl Default for HpaConfig {
 ///
 /// Unless a manifest says otherwise, `minReplicas` and `maxReplicas` are the workload's limits. A change counts in the log of scale events once the next
 /// observation says that it was written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Hpa {
     controller: Controller,
     /// Its own `minReplicas` and `maxReplicas`; the workload's limits when absent.
@@ -106,7 +109,7 @@ impl Hpa {
         let spec = HpaSpec {
             range: Range { min: 1, max: i32::MAX },
             metrics: vec![cpu],
-            behavior: Some(config.behavior),
+            behavior: Some(config.behavior.into()),
         };
         let settings = ControllerConfig {
             readiness: Readiness {
@@ -114,17 +117,10 @@ impl Hpa {
                 initial_readiness_delay: seconds(config.initial_readiness_delay_s),
             },
             tolerance: config.tolerance,
-            legacy: Legacy::default(),
-            configurable_tolerance: Gate::On,
-            scale_to_zero: Gate::Off,
+            ..ControllerConfig::default()
         };
-        Ok(Self {
-            controller: Controller::new(spec, settings, 0)?,
-            range: None,
-            sync_period: seconds(config.sync_period_s),
-            pending: None,
-            begun: Begun::No,
-        })
+        let own = Self::with_settings(spec, settings, seconds(config.sync_period_s))?;
+        Ok(Self { range: None, ..own })
     }
 
     /// A user's own HPA, by a controller with default settings.
@@ -132,10 +128,21 @@ impl Hpa {
     /// # Errors
     /// When a tolerance is out of range.
     pub fn from_spec(spec: HpaSpec) -> Result<Self, ConfigError> {
-        let standard = Self::new(HpaConfig::default())?;
+        Self::with_settings(spec, ControllerConfig::default(), SYNC_PERIOD)
+    }
+
+    /// A user's own HPA, by a controller with these settings that looks every `sync_period`.
+    ///
+    /// # Errors
+    /// When a tolerance is out of range.
+    pub fn with_settings(
+        spec: HpaSpec,
+        settings: ControllerConfig,
+        sync_period: Duration,
+    ) -> Result<Self, ConfigError> {
         let range = Some(spec.range);
-        let controller = Controller::new(spec, *standard.controller.config(), 0)?;
-        Ok(Self { controller, range, ..standard })
+        let controller = Controller::new(spec, settings, 0)?;
+        Ok(Self { controller, range, sync_period, pending: None, begun: Begun::No })
     }
 
     /// The controller behind it: conditions and status as a cluster would show them.
