@@ -14,10 +14,10 @@ pub(super) use stage::Stage;
 
 use super::plane::{pods_spec_of, target};
 use autoscale_core::seed::Seed;
-use autoscale_core::units::Timestamp;
+use autoscale_core::units::{Replicas, Timestamp};
 use autoscale_live::shell::{Clock, SystemClock};
 use autoscale_live::target::TargetRef;
-use autoscale_policies::hpa::{ControllerConfig, Hpa, HpaSpec};
+use autoscale_policies::hpa::{ControllerConfig, Hpa, HpaSpec, Legacy};
 use comparison::{Sync, Verdict, compare, syncs};
 use metrics_api::CPU;
 use recorder::History;
@@ -28,6 +28,19 @@ use std::time::Duration;
 /// So many looks of each HPA are compared; less than [`ENOUGH`] are too few.
 const LOOKS: u32 = 54;
 const ENOUGH: usize = 40;
+
+/// Settings that are not the controller's. Each must show in so many looks of all HPAs together.
+const WRONG: [(&str, Change); 6] = [
+    ("no tolerance", |settings| settings.tolerance = 0.0),
+    ("twice the tolerance", |settings| settings.tolerance = 0.2),
+    ("no stabilisation", |settings| settings.legacy.downscale_stabilization = Duration::ZERO),
+    (DEFAULT_STABILISATION, |settings| settings.legacy = Legacy::default()),
+    ("no initialisation", |settings| settings.readiness.cpu_initialization_period = Duration::ZERO),
+    ("the default initialisation", |settings| settings.readiness = ControllerConfig::default().readiness),
+];
+type Change = fn(&mut ControllerConfig);
+const DEFAULT_STABILISATION: &str = "the default stabilisation";
+const MANY: usize = 15;
 
 /// Levels of load, in pods that would be right, for so many seconds each.
 type Levels = &'static [(u32, Option<f64>)];
@@ -178,6 +191,17 @@ impl Run {
     fn against(&self, settings: ControllerConfig) -> Verdict {
         compare(&self.history, &self.syncs, self.case.emulated(settings))
     }
+
+    /// Nothing differs, and there was something that could.
+    fn check(&self, Verdict { syncs, differences, rules, .. }: &Verdict) {
+        let (name, counts) = (self.case.name, self.history.asked_for());
+        assert!(differences.is_empty(), "{name}:\n{}", differences.join("\n"));
+        assert!(*syncs >= ENOUGH, "{name}: {syncs} syncs");
+        let moves = |fits: fn(&[Replicas]) -> bool| counts.windows(2).filter(|pair| fits(pair)).count();
+        assert!(moves(|pair| pair[0] < pair[1]) >= 2, "{name} goes up: {counts:?}");
+        assert!(moves(|pair| pair[0] > pair[1]) >= 2, "{name} goes down: {counts:?}");
+        assert!(rules["ratio"] > 1 && rules["within-tolerance"] > 1, "{name}: {rules:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,59 +221,32 @@ async fn the_emulated_hpa_decides_as_the_one_in_the_cluster_at_every_sync() {
         Run { case, history, syncs }
     });
 
-    for run in &runs {
-        let name = run.case.name;
-        let Verdict { syncs, excused, differences, rules } = run.against(settings());
-        let counts = run.history.asked_for();
+    let verdicts: Vec<Verdict> = runs.iter().map(|run| run.against(settings())).collect();
+    for (run, verdict) in runs.iter().zip(&verdicts) {
+        let Verdict { syncs, excused, differences, rules } = verdict;
+        let (name, counts) = (run.case.name, run.history.asked_for());
         eprintln!(
             "{name}: {syncs} syncs, {excused} excused, {} differ; {rules:?}; {counts:?}",
             differences.len()
         );
-        assert!(differences.is_empty(), "{name}:\n{}", differences.join("\n"));
-        assert!(syncs >= ENOUGH, "{name}: {syncs} syncs");
-        let moved = |fits: fn(&[_]) -> bool| counts.windows(2).filter(|pair| fits(pair)).count();
-        assert!(moved(|pair| pair[0] < pair[1]) >= 2, "{name} goes up: {counts:?}");
-        assert!(moved(|pair| pair[0] > pair[1]) >= 2, "{name} goes down: {counts:?}");
-        assert!(rules["ratio"] >= 5 && rules["within-tolerance"] >= 5, "{name}: {rules:?}");
     }
-
-    let with = |change: fn(&mut ControllerConfig)| {
+    let wrong = WRONG.map(|(what, change)| {
         let mut settings = settings();
         change(&mut settings);
-        settings
-    };
-    let [plain, ruled, queue, mixed] = &runs;
-    for (what, run, wrong) in [
-        ("no tolerance", plain, with(|settings| settings.tolerance = 0.0)),
-        ("much tolerance", queue, with(|settings| settings.tolerance = 0.3)),
-        (
-            "long stabilisation",
-            plain,
-            with(|settings| settings.legacy.downscale_stabilization = Duration::from_secs(300)),
-        ),
-        (
-            "long stabilisation",
-            queue,
-            with(|settings| settings.legacy.downscale_stabilization = Duration::from_secs(300)),
-        ),
-        (
-            "no stabilisation",
-            mixed,
-            with(|settings| settings.legacy.downscale_stabilization = Duration::ZERO),
-        ),
-        (
-            "no initialisation",
-            ruled,
-            with(|settings| settings.readiness.cpu_initialization_period = Duration::ZERO),
-        ),
-        (
-            "long initialisation",
-            plain,
-            with(|settings| settings.readiness.cpu_initialization_period = Duration::from_secs(300)),
-        ),
-    ] {
-        let Verdict { syncs, differences, .. } = run.against(wrong);
-        eprintln!("{} with {what}: {} of {syncs} differ", run.case.name, differences.len());
-        assert!(differences.len() >= 5, "{} with {what}: {differences:?}", run.case.name);
+        let differ = runs.each_ref().map(|run| (run.case.name, run.against(settings).differences.len()));
+        eprintln!("{what}: {differ:?} differ");
+        (what, differ)
+    });
+
+    for (run, verdict) in runs.iter().zip(verdicts) {
+        run.check(&verdict);
+    }
+    for (what, differ) in wrong {
+        let total: usize = differ.iter().map(|(_, count)| count).sum();
+        assert!(total >= MANY, "{what}: {differ:?}");
+        if what == DEFAULT_STABILISATION {
+            // Its manifest has no window, so that the flag's is right and 300 s are not.
+            assert!(!differ.contains(&(QUEUE.name, 0)), "{differ:?}");
+        }
     }
 }

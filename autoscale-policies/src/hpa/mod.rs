@@ -70,8 +70,8 @@ impl Default for HpaConfig {
 
 /// The emulated controller as a policy.
 ///
-/// Unless a manifest says otherwise, `minReplicas` and `maxReplicas` are the workload's limits. A change counts in the log of scale events once the next
-/// observation says that it was written.
+/// The HPA is a new one at the start of each episode. Unless a manifest says otherwise, `minReplicas` and `maxReplicas` are the
+/// workload's limits. A change counts in the log of scale events once the next observation says that it was written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hpa {
     controller: Controller,
@@ -80,14 +80,6 @@ pub struct Hpa {
     sync_period: Duration,
     /// A reconcile whose write is not yet known to have got through, and when it was.
     pending: Option<(Reconciled, Timestamp)>,
-    begun: Begun,
-}
-
-/// Whether the controller has seen the workload in this episode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Begun {
-    No,
-    Yes,
 }
 
 impl Hpa {
@@ -142,7 +134,7 @@ impl Hpa {
     ) -> Result<Self, ConfigError> {
         let range = Some(spec.range);
         let controller = Controller::new(spec, settings, 0)?;
-        Ok(Self { controller, range, sync_period, pending: None, begun: Begun::No })
+        Ok(Self { controller, range, sync_period, pending: None })
     }
 
     /// The controller behind it: conditions and status as a cluster would show them.
@@ -183,16 +175,12 @@ impl Policy for Hpa {
 
     fn reset(&mut self, _: Seed) {
         self.controller.reset(0);
-        (self.pending, self.begun) = (None, Begun::No);
+        self.pending = None;
     }
 
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
         let (now, limits, workload) = (observation.now, observation.limits, observation.workload);
         let spec = workload.spec.get() as i32;
-        if self.begun == Begun::No {
-            self.controller.reset(spec);
-            self.begun = Begun::Yes;
-        }
         if let Some((reconciled, at)) = self.pending.take() {
             let succeeded = workload.last_write == LastWrite::Succeeded;
             let write = if succeeded { Write::Succeeded } else { Write::Failed };

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The total of this metric is what the pods have to do.
-pub(in super::super) const CPU: &str = "cpu";
+pub(crate) const CPU: &str = "cpu";
 
 /// Pods are measured at even seconds, over this window.
 const SCRAPE: i64 = 2;
@@ -35,7 +35,7 @@ const STARTING: i64 = 190;
 const UNEVEN: f64 = 0.1;
 
 /// What a metric is at a moment, `None` when it cannot be said.
-pub(in super::super) type Source =
+pub(crate) type Source =
     Box<dyn Fn(Timestamp) -> Pin<Box<dyn Future<Output = Option<Milli>> + Send>> + Send + Sync>;
 
 /// What an HPA was told.
@@ -58,7 +58,7 @@ pub(super) struct Asked {
 
 /// Copies are the same server.
 #[derive(Clone)]
-pub(in super::super) struct MetricsApi(Arc<Shared>);
+pub(crate) struct MetricsApi(Arc<Shared>);
 
 struct Shared {
     recorder: Recorder,
@@ -107,7 +107,7 @@ impl MetricsApi {
     }
 
     /// This is what that metric of the workload is from now on.
-    pub(in super::super) fn serve(&self, workload: &str, metric: &str, source: Source) {
+    pub(crate) fn serve(&self, workload: &str, metric: &str, source: Source) {
         let key = (workload.to_owned(), metric.to_owned());
         self.0.sources.lock().unwrap().insert(key, Arc::new(source));
     }
@@ -118,7 +118,7 @@ impl MetricsApi {
     }
 
     /// How often the workload's HPA was told a number, and the last one.
-    pub(in super::super) fn told(&self, workload: &str) -> (usize, Option<Milli>) {
+    pub(crate) fn told(&self, workload: &str) -> (usize, Option<Milli>) {
         let values: Vec<Milli> = self.asked(workload).iter().filter_map(Asked::value).collect();
         (values.len(), values.last().copied())
     }

@@ -18,14 +18,14 @@ use std::time::Duration;
 
 /// The counts of a scale.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct Counts {
-    pub(in super::super) spec: Replicas,
-    pub(in super::super) status: Replicas,
+pub(crate) struct Counts {
+    pub(crate) spec: Replicas,
+    pub(crate) status: Replicas,
 }
 
 /// All that is known of one workload, oldest first.
 #[derive(Clone, Debug, Default)]
-pub(in super::super) struct History {
+pub(crate) struct History {
     pods: Vec<(Timestamp, Arc<str>, Option<PodSample>)>,
     counts: Vec<(Timestamp, Counts)>,
     statuses: Vec<(Timestamp, HorizontalPodAutoscalerStatus)>,
@@ -65,7 +65,7 @@ impl History {
     }
 
     /// All counts that were asked for, without repetitions.
-    pub(in super::super) fn asked_for(&self) -> Vec<Replicas> {
+    pub(crate) fn asked_for(&self) -> Vec<Replicas> {
         let mut asked: Vec<Replicas> = self.counts.iter().map(|(_, counts)| counts.spec).collect();
         asked.dedup();
         asked
@@ -74,7 +74,7 @@ impl History {
 
 /// Copies are the same record.
 #[derive(Clone, Default)]
-pub(in super::super) struct Recorder(Arc<Mutex<BTreeMap<String, History>>>);
+pub(crate) struct Recorder(Arc<Mutex<BTreeMap<String, History>>>);
 
 impl Recorder {
     /// Records from now on, of the whole cluster.
@@ -88,11 +88,11 @@ impl Recorder {
     }
 
     /// All of a workload up to now.
-    pub(in super::super) fn of(&self, workload: &str) -> History {
+    pub(crate) fn of(&self, workload: &str) -> History {
         self.0.lock().unwrap().get(workload).cloned().unwrap_or_default()
     }
 
-    pub(in super::super) fn counts(&self, workload: &str) -> Counts {
+    pub(crate) fn counts(&self, workload: &str) -> Counts {
         let known = self.0.lock().unwrap();
         known
             .get(workload)

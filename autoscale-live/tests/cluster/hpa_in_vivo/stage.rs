@@ -21,10 +21,10 @@ const DOWNSCALE_STABILIZATION: Duration = Duration::from_secs(15);
 const CPU_INITIALIZATION: Duration = Duration::from_secs(12);
 const INITIAL_READINESS: Duration = Duration::from_secs(5);
 
-pub(in super::super) struct Stage {
-    pub(in super::super) plane: Plane,
-    pub(in super::super) recorder: Recorder,
-    pub(in super::super) metrics: MetricsApi,
+pub(crate) struct Stage {
+    pub(crate) plane: Plane,
+    pub(crate) recorder: Recorder,
+    pub(crate) metrics: MetricsApi,
     /// Outlives the tests, which have runtimes of their own.
     _runtime: Runtime,
 }
@@ -43,7 +43,7 @@ pub(super) fn settings() -> ControllerConfig {
 
 impl Stage {
     /// The one that the tests share.
-    pub(in super::super) fn shared() -> &'static Self {
+    pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Stage> = OnceLock::new();
         // On a thread of its own, since a test is in a runtime already.
         SHARED.get_or_init(|| std::thread::spawn(Self::start).join().unwrap())
