@@ -1,6 +1,7 @@
 //! The Kubernetes side against a real control plane: `.ci/cluster` builds one and runs these.
 //!
-//! There is no node, so that pods stay Pending until a test says otherwise. Each test has a namespace of its own.
+//! Where a test does not bring a node of its own there is none, so that pods stay Pending until it says otherwise. Each test
+//! has a namespace of its own.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[cfg(feature = "hpa-tests")]
