@@ -17,6 +17,8 @@ pub mod usage;
 pub mod watch;
 mod workload;
 
+pub use pods::sample as pod_sample;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;

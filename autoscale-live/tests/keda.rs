@@ -4,19 +4,19 @@
 
 #[path = "keda/client.rs"]
 mod client;
+#[path = "keda/decision.rs"]
+mod decision;
 #[path = "keda/process.rs"]
 mod process;
 
 use autoscale_core::guard::Rung;
-use autoscale_core::limits::{Bound, Granted};
-use autoscale_core::policy::{Decision, Reason};
-use autoscale_core::units::{Replicas, Timestamp};
-use autoscale_live::controller::{DecisionRecord, Effect, Mode, PodCounts, SloState};
+use autoscale_core::units::Timestamp;
 use autoscale_live::keda::messages::{GetMetricsRequest, IsActiveResponse, MetricSpec};
 use autoscale_live::keda::{AutoscalerRef, Board, serve};
 use autoscale_live::shell::{Clock, Journal};
 use autoscale_live::target::TargetRef;
 use client::{Client, object};
+use decision::decision;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -82,22 +82,7 @@ impl Scene {
 
     /// A decision on `frontend`.
     fn decide(&mut self, at: i64, rung: Rung, granted: u32) {
-        let record = DecisionRecord {
-            version: 1,
-            at: Timestamp::from_secs(at),
-            policy: "ppo".into(),
-            rung,
-            spec: Replicas::new(5),
-            wish: Decision::scale_to(Replicas::new(40), Reason::rule("learned")),
-            granted: Granted { replicas: Replicas::new(granted), bound: Bound::Max },
-            mode: Mode::Shadow,
-            block: None,
-            effect: Effect::Shadow,
-            slo: SloState::Unknown,
-            measurement: None,
-            pods: PodCounts::default(),
-        };
-        self.board.keep(&target("frontend"), &record);
+        self.board.keep(&target("frontend"), &decision(Timestamp::from_secs(at), rung, granted));
     }
 
     /// A call there and back, in which the streams come to look at what has changed.

@@ -3,8 +3,8 @@
 //! decides, on an external metric.
 
 use crate::hpa::{
-    BehaviorSpec, Controller, ControllerConfig, Gate, HpaSpec, Legacy, MetricSource, MetricSpec, NoProposal,
-    PodValues, Range, Readiness, Reconciled, ValueTarget, Write,
+    BehaviorSpec, Controller, ControllerConfig, HpaSpec, MetricSource, MetricSpec, NoProposal, PodValues,
+    Range, Reconciled, ValueTarget, Write,
 };
 use autoscale_core::limits::Bound;
 use autoscale_core::policy::{Cadence, Decision, Observation, Policy, Reason};
@@ -119,21 +119,11 @@ impl Keda {
                 name: "s0-trigger".into(),
                 target: ValueTarget::AverageValue(Milli::from_units_ceil(config.threshold)),
             }],
-            behavior: Some(BehaviorSpec::default().defaulted(Duration::from_secs(300))),
-        };
-        let settings = ControllerConfig {
-            readiness: Readiness {
-                cpu_initialization_period: Duration::from_secs(300),
-                initial_readiness_delay: Duration::from_secs(30),
-            },
-            tolerance: 0.1,
-            legacy: Legacy::default(),
-            configurable_tolerance: Gate::On,
-            scale_to_zero: Gate::Off,
+            behavior: Some(BehaviorSpec::default()),
         };
         Ok(Self {
             config,
-            controller: Controller::new(spec, settings, 0)?,
+            controller: Controller::new(spec, ControllerConfig::default(), 0)?,
             created: None,
             next_poll: Timestamp::ZERO,
             last_active: None,

@@ -112,7 +112,8 @@ fn label_with(
     index.entry((key.clone(), value.clone())).or_default().insert(Arc::clone(name));
 }
 
-fn sample(pod: &Pod) -> PodSample {
+/// What an autoscaler sees of a pod, without usage.
+pub fn sample(pod: &Pod) -> PodSample {
     let (metadata, status) = (&pod.metadata, pod.status.as_ref());
     let moment = |time: &Time| timestamp(time.0);
     PodSample {

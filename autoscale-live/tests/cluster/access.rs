@@ -15,7 +15,6 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use std::io::Write;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -25,9 +24,7 @@ async fn install(plane: &Plane, home: &str, targets: &str) -> (String, Client) {
     let moved = shipped
         .replace("namespace: autoscale\n", &format!("namespace: {home}\n"))
         .replace("namespace: default\n", &format!("namespace: {targets}\n"));
-    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("rbac-{home}.yaml"));
-    std::fs::File::create(&path).unwrap().write_all(moved.as_bytes()).unwrap();
-    plane.kubectl(&["apply", "-f", path.to_str().unwrap()]);
+    plane.apply_manifest(&moved);
     let token = plane.token(home, "autoscale").await;
     let client = plane.client_with(&token).await;
     (token, client)

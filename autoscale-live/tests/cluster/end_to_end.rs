@@ -131,7 +131,7 @@ fn p95(report: &LoadReport) -> Duration {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_under_load_is_scaled_whatever_fails() {
-    let plane = Plane::start("end-to-end");
+    let plane = Plane::start("end-to-end", &[]);
     let namespace = plane.namespace("shop").await;
     let target = target(&namespace, "Deployment");
     let agent = Agent::start(&plane, &namespace).await;

@@ -10,6 +10,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -26,7 +27,7 @@ pub(crate) struct Plane {
 /// The one that the tests share.
 pub(crate) fn shared() -> &'static Plane {
     static SHARED: OnceLock<Plane> = OnceLock::new();
-    SHARED.get_or_init(|| Plane::start("shared"))
+    SHARED.get_or_init(|| Plane::start("shared", &[]))
 }
 
 /// The controller's command, as `.ci/cluster` has built it.
@@ -39,7 +40,7 @@ pub(crate) fn program() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("../control-plane/control-plane")
 }
 
-fn output(command: &mut Command) -> String {
+pub(crate) fn output(command: &mut Command) -> String {
     let done = command.output().unwrap();
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{command:?}: {said}");
@@ -47,14 +48,14 @@ fn output(command: &mut Command) -> String {
 }
 
 impl Plane {
-    /// Its own; it ends with the process.
-    pub(crate) fn start(name: &str) -> Self {
+    /// Its own, whose controller manager gets these flags; it ends with the process.
+    pub(crate) fn start(name: &str, manager_flags: &[&str]) -> Self {
         let process = std::process::id();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("plane-{name}-{process}"));
         let up = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control-plane/up");
         let mut command = Command::new(up);
         command.arg(&folder).arg(process.to_string()).env("CONTROL_PLANE", program());
-        output(&mut command);
+        output(command.env("MANAGER_FLAGS", manager_flags.join(" ")));
         Self { folder }
     }
 
@@ -78,6 +79,13 @@ impl Plane {
     pub(crate) fn kubectl(&self, words: &[&str]) -> String {
         let config = self.kubeconfig();
         output(Command::new(program()).arg("kubectl").arg("--kubeconfig").arg(config).args(words))
+    }
+
+    /// Applies objects of any kind, written in YAML or JSON, that say where they belong.
+    pub(crate) fn apply_manifest(&self, manifest: &str) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(manifest.as_bytes()).unwrap();
+        self.kubectl(&["apply", "-f", file.path().to_str().unwrap()]);
     }
 
     async fn config(&self) -> Config {
@@ -144,10 +152,15 @@ pub(crate) fn target(namespace: &str, kind: &str) -> TargetRef {
 
 /// What every workload has.
 pub(crate) fn pods_spec() -> Value {
+    pods_spec_of("web")
+}
+
+/// The same, of a workload that bears this name.
+pub(crate) fn pods_spec_of(name: &str) -> Value {
     json!({
-        "selector": { "matchLabels": { "app": "web" } },
+        "selector": { "matchLabels": { "app": name } },
         "template": {
-            "metadata": { "labels": { "app": "web" } },
+            "metadata": { "labels": { "app": name } },
             "spec": { "containers": [{ "name": "app", "image": "app", "resources": { "requests": { "cpu": "250m" } } }] },
         },
     })

@@ -104,7 +104,7 @@ async fn pods_appear_as_a_policy_sees_them() {
 /// Its own API server, since it is killed.
 #[tokio::test]
 async fn a_broken_watch_is_begun_anew_and_misses_nothing() {
-    let plane = Plane::start("restarted");
+    let plane = Plane::start("restarted", &[]);
     let client = plane.client().await;
     let web = target(&plane.namespace("relist").await, "Deployment");
     plane.apply("team", &web, &spec_with(2)).await;

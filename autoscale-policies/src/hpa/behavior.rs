@@ -93,7 +93,8 @@ pub struct ScalingRulesSpec {
     pub tolerance: Option<f64>,
 }
 
-/// `behavior` as it is written. One that is there at all, even empty, gets both directions filled in.
+/// `behavior` as it is written. One that is there at all, even empty, gets both directions filled in, by whoever runs it:
+/// the window of a way down without one is a setting of the controller.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct BehaviorSpec {
@@ -121,6 +122,24 @@ impl BehaviorSpec {
         let Behavior { scale_up, mut scale_down } = Behavior::default();
         scale_down.stabilization_window_seconds = downscale_stabilization.as_secs() as u32;
         Behavior { scale_up: fill(self.scale_up, scale_up), scale_down: fill(self.scale_down, scale_down) }
+    }
+}
+
+impl From<ScalingRules> for ScalingRulesSpec {
+    fn from(rules: ScalingRules) -> Self {
+        let ScalingRules { stabilization_window_seconds, select_policy, policies, tolerance } = rules;
+        Self {
+            stabilization_window_seconds: Some(stabilization_window_seconds),
+            select_policy: Some(select_policy),
+            policies: Some(policies),
+            tolerance,
+        }
+    }
+}
+
+impl From<Behavior> for BehaviorSpec {
+    fn from(Behavior { scale_up, scale_down }: Behavior) -> Self {
+        Self { scale_up: Some(scale_up.into()), scale_down: Some(scale_down.into()) }
     }
 }
 

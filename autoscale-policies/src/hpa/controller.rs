@@ -1,7 +1,7 @@
 //! One HPA in the controller: a whole reconcile (`horizontal.go`, `reconcileAutoscaler`), with the conditions and the
 //! status that a cluster would show.
 
-use super::behavior::Behavior;
+use super::behavior::BehaviorSpec;
 use super::normalizer::{Legacy, Limited, Normalizer, Range, Stabilized};
 use super::replica_calculator::{
     NoProposal, PodValues, Proposal, Readiness, ReplicaCalculator, Resource, Shown,
@@ -10,6 +10,7 @@ use autoscale_core::rule::Tolerance;
 use autoscale_core::sample::PodSample;
 use autoscale_core::units::{Milli, Timestamp};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a resource of pods is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl MetricSpec {
     }
 }
 
-/// An HPA, defaults filled in.
+/// An HPA as the API server keeps it: what its controller fills in is left open.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HpaSpec {
     /// `minReplicas` and `maxReplicas`.
@@ -88,7 +89,7 @@ pub struct HpaSpec {
     /// Its metrics, at least one.
     pub metrics: Vec<MetricSpec>,
     /// `behavior`; without it, other rules hold.
-    pub behavior: Option<Behavior>,
+    pub behavior: Option<BehaviorSpec>,
 }
 
 /// Settings of the controller.
@@ -98,12 +99,28 @@ pub struct ControllerConfig {
     pub readiness: Readiness,
     /// `horizontal-pod-autoscaler-tolerance`, as a fraction.
     pub tolerance: f64,
-    /// For HPAs without `behavior`.
+    /// For HPAs without `behavior`, and the window of a way down that states none.
     pub legacy: Legacy,
     /// Feature gate `HPAConfigurableTolerance`.
     pub configurable_tolerance: Gate,
     /// Feature gate `HPAScaleToZero`.
     pub scale_to_zero: Gate,
+}
+
+impl Default for ControllerConfig {
+    /// The flags' defaults, and the gates of v1.36.
+    fn default() -> Self {
+        Self {
+            readiness: Readiness {
+                cpu_initialization_period: Duration::from_secs(300),
+                initial_readiness_delay: Duration::from_secs(30),
+            },
+            tolerance: 0.1,
+            legacy: Legacy::default(),
+            configurable_tolerance: Gate::On,
+            scale_to_zero: Gate::Off,
+        }
+    }
 }
 
 /// A feature gate.
@@ -200,7 +217,7 @@ pub enum Write {
 }
 
 /// One HPA in the controller, with its memory and its status.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Controller {
     spec: HpaSpec,
     config: ControllerConfig,
@@ -227,7 +244,8 @@ fn failure_reason(metric: &MetricSpec) -> &'static str {
 }
 
 impl Controller {
-    /// An HPA that the controller has just seen for the first time; `replicas` is what its status says.
+    /// An HPA that the controller has just seen for the first time, with what it fills in; `replicas` is what its status
+    /// says.
     ///
     /// # Errors
     /// When a tolerance is out of range.
@@ -236,12 +254,14 @@ impl Controller {
         config: ControllerConfig,
         replicas: i32,
     ) -> Result<Self, autoscale_core::validate::ConfigError> {
-        let own = spec.behavior.as_ref().filter(|_| config.configurable_tolerance == Gate::On);
+        let behavior =
+            spec.behavior.clone().map(|behavior| behavior.defaulted(config.legacy.downscale_stabilization));
+        let own = behavior.as_ref().filter(|_| config.configurable_tolerance == Gate::On);
         let down = own.and_then(|b| b.scale_down.tolerance).unwrap_or(config.tolerance);
         let up = own.and_then(|b| b.scale_up.tolerance).unwrap_or(config.tolerance);
         Ok(Self {
             tolerance: Tolerance::new(down, up)?,
-            normalizer: Normalizer::new(spec.behavior.clone(), config.legacy),
+            normalizer: Normalizer::new(behavior, config.legacy),
             spec,
             config,
             conditions: Vec::new(),

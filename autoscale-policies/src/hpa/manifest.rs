@@ -11,7 +11,6 @@ use autoscale_core::units::Milli;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_saphyr::Spanned;
-use std::time::Duration;
 use thiserror::Error;
 
 /// What holds without any metric.
@@ -221,12 +220,7 @@ impl Manifest {
             metrics.push(MetricSpec::Resource { resource: Resource::Cpu, container: None, target });
         }
         let behavior = spec.behavior.map(BehaviorYaml::check).transpose()?;
-        Ok(Self::filled(range, metrics, behavior))
-    }
-
-    fn filled(range: Range, metrics: Vec<MetricSpec>, behavior: Option<BehaviorSpec>) -> HpaSpec {
-        let window = Duration::from_secs(300);
-        HpaSpec { range, metrics, behavior: behavior.map(|behavior| behavior.defaulted(window)) }
+        Ok(HpaSpec { range, metrics, behavior })
     }
 }
 
@@ -441,6 +435,9 @@ impl HpaSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hpa::{Controller, ControllerConfig, MetricSource, NoProposal, PodValues};
+    use autoscale_core::units::Timestamp;
+    use std::time::Duration;
 
     const MANIFEST: &str = r#"apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
@@ -509,11 +506,44 @@ spec:
                 },
             ]
         );
-        let behavior = spec.behavior.unwrap();
+        let behavior = spec.behavior.unwrap().defaulted(Duration::from_secs(300));
         assert_eq!(behavior.scale_down.stabilization_window_seconds, 60);
         assert!((behavior.scale_down.tolerance.unwrap() - 0.05).abs() < 1e-12);
         // The other direction is filled in.
-        assert_eq!(behavior.scale_up, super::super::Behavior::default().scale_up);
+        assert_eq!(behavior.scale_up, Behavior::default().scale_up);
+    }
+
+    #[test]
+    fn a_way_down_without_a_window_waits_as_long_as_the_controller_is_told_to() {
+        let spec = HpaSpec::from_yaml(
+            "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nspec:\n  \
+             scaleTargetRef: { kind: Deployment, name: shop }\n  maxReplicas: 20\n  metrics:\n    - type: External\n      \
+             external: { metric: { name: queue }, target: { type: AverageValue, averageValue: 30 } }\n  \
+             behavior: { scaleDown: { policies: [{ type: Pods, value: 1, periodSeconds: 60 }] } }\n",
+        )
+        .unwrap();
+        let written = spec.behavior.as_ref().and_then(|behavior| behavior.scale_down.as_ref()).unwrap();
+        assert_eq!(written.stabilization_window_seconds, None);
+        for (flag, held) in [(300, 10), (15, 9)] {
+            let mut settings = ControllerConfig::default();
+            settings.legacy.downscale_stabilization = Duration::from_secs(flag);
+            let mut hpa = Controller::new(spec.clone(), settings, 10).unwrap();
+            let look = |at| hpa.reconcile((10, 10), &[], Timestamp::from_secs(at), &Empty).desired;
+            assert_eq!([0, 14, 16].map(look), [10, 10, held], "with {flag} s");
+        }
+    }
+
+    /// A queue without anything in it.
+    struct Empty;
+
+    impl MetricSource for Empty {
+        fn per_pod(&self, _: &MetricSpec) -> Result<PodValues, NoProposal> {
+            Err(NoProposal::InvalidMetric)
+        }
+
+        fn value(&self, _: &MetricSpec) -> Result<Milli, NoProposal> {
+            Ok(Milli::new(0))
+        }
     }
 
     #[test]
@@ -590,6 +620,6 @@ spec:
         let spec = HpaSpec::from_yaml(&HpaSpec::cpu_manifest("web", range, 65, &behavior)).unwrap();
         let target = Some(ResourceTarget::Utilization(65));
         let cpu = MetricSpec::Resource { resource: Resource::Cpu, container: None, target };
-        assert_eq!((spec.range, spec.metrics, spec.behavior), (range, vec![cpu], Some(behavior)));
+        assert_eq!((spec.range, spec.metrics, spec.behavior), (range, vec![cpu], Some(behavior.into())));
     }
 }

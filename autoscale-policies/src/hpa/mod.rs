@@ -34,6 +34,9 @@ use autoscale_core::validate::{ConfigError, count_in_range};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// `horizontal-pod-autoscaler-sync-period`, unless it is set.
+const SYNC_PERIOD: Duration = Duration::from_secs(15);
+
 /// What can be set on an HPA and on its controller, with the defaults of both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -57,7 +60,7 @@ impl Default for HpaConfig {
         Self {
             target_utilization_percent: 80,
             tolerance: 0.1,
-            sync_period_s: 15,
+            sync_period_s: SYNC_PERIOD.as_secs() as u32,
             cpu_initialization_period_s: 300,
             initial_readiness_delay_s: 30,
             behavior: Behavior::default(),
@@ -67,9 +70,9 @@ impl Default for HpaConfig {
 
 /// The emulated controller as a policy.
 ///
-/// Unless a manifest says otherwise, `minReplicas` and `maxReplicas` are the workload's limits. A change counts in the log of scale events once the next
-/// observation says that it was written.
-#[derive(Clone, Debug)]
+/// The HPA is a new one at the start of each episode. Unless a manifest says otherwise, `minReplicas` and `maxReplicas` are the
+/// workload's limits. A change counts in the log of scale events once the next observation says that it was written.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Hpa {
     controller: Controller,
     /// Its own `minReplicas` and `maxReplicas`; the workload's limits when absent.
@@ -77,14 +80,6 @@ pub struct Hpa {
     sync_period: Duration,
     /// A reconcile whose write is not yet known to have got through, and when it was.
     pending: Option<(Reconciled, Timestamp)>,
-    begun: Begun,
-}
-
-/// Whether the controller has seen the workload in this episode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Begun {
-    No,
-    Yes,
 }
 
 impl Hpa {
@@ -106,7 +101,7 @@ impl Hpa {
         let spec = HpaSpec {
             range: Range { min: 1, max: i32::MAX },
             metrics: vec![cpu],
-            behavior: Some(config.behavior),
+            behavior: Some(config.behavior.into()),
         };
         let settings = ControllerConfig {
             readiness: Readiness {
@@ -114,17 +109,10 @@ impl Hpa {
                 initial_readiness_delay: seconds(config.initial_readiness_delay_s),
             },
             tolerance: config.tolerance,
-            legacy: Legacy::default(),
-            configurable_tolerance: Gate::On,
-            scale_to_zero: Gate::Off,
+            ..ControllerConfig::default()
         };
-        Ok(Self {
-            controller: Controller::new(spec, settings, 0)?,
-            range: None,
-            sync_period: seconds(config.sync_period_s),
-            pending: None,
-            begun: Begun::No,
-        })
+        let own = Self::with_settings(spec, settings, seconds(config.sync_period_s))?;
+        Ok(Self { range: None, ..own })
     }
 
     /// A user's own HPA, by a controller with default settings.
@@ -132,10 +120,21 @@ impl Hpa {
     /// # Errors
     /// When a tolerance is out of range.
     pub fn from_spec(spec: HpaSpec) -> Result<Self, ConfigError> {
-        let standard = Self::new(HpaConfig::default())?;
+        Self::with_settings(spec, ControllerConfig::default(), SYNC_PERIOD)
+    }
+
+    /// A user's own HPA, by a controller with these settings that looks every `sync_period`.
+    ///
+    /// # Errors
+    /// When a tolerance is out of range.
+    pub fn with_settings(
+        spec: HpaSpec,
+        settings: ControllerConfig,
+        sync_period: Duration,
+    ) -> Result<Self, ConfigError> {
         let range = Some(spec.range);
-        let controller = Controller::new(spec, *standard.controller.config(), 0)?;
-        Ok(Self { controller, range, ..standard })
+        let controller = Controller::new(spec, settings, 0)?;
+        Ok(Self { controller, range, sync_period, pending: None })
     }
 
     /// The controller behind it: conditions and status as a cluster would show them.
@@ -176,16 +175,12 @@ impl Policy for Hpa {
 
     fn reset(&mut self, _: Seed) {
         self.controller.reset(0);
-        (self.pending, self.begun) = (None, Begun::No);
+        self.pending = None;
     }
 
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
         let (now, limits, workload) = (observation.now, observation.limits, observation.workload);
         let spec = workload.spec.get() as i32;
-        if self.begun == Begun::No {
-            self.controller.reset(spec);
-            self.begun = Begun::Yes;
-        }
         if let Some((reconciled, at)) = self.pending.take() {
             let succeeded = workload.last_write == LastWrite::Succeeded;
             let write = if succeeded { Write::Succeeded } else { Write::Failed };

@@ -15,7 +15,8 @@ pub struct Range {
     pub max: i32,
 }
 
-/// How an HPA without `behavior` is held back; settings of the controller.
+/// How an HPA without `behavior` is held back; settings of the controller, the first of which is also the window of a
+/// `behavior` whose way down states none.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Legacy {
     /// `horizontal-pod-autoscaler-downscale-stabilization`.
@@ -83,7 +84,7 @@ pub struct Change {
 }
 
 /// The controller's memory of one HPA.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Normalizer {
     behavior: Option<Behavior>,
     legacy: Legacy,

@@ -2,8 +2,8 @@
 
 use super::{HoltWinters, linear, replicas};
 use crate::hpa::{
-    Behavior, Controller, ControllerConfig, Hpa, HpaConfig, HpaSpec, Legacy, MetricSpec, Normalizer, Range,
-    Readiness, Resource, ResourceTarget,
+    Behavior, Controller, ControllerConfig, HpaSpec, Legacy, MetricSpec, Normalizer, Range, Readiness,
+    Resource, ResourceTarget,
 };
 use autoscale_core::limits::Bound;
 use autoscale_core::policy::{Cadence, Decision, LastWrite, Observation, Policy, Reason};
@@ -128,7 +128,7 @@ impl Phpa {
             metrics: vec![MetricSpec::Resource { resource: Resource::Cpu, container: None, target }],
             behavior: None,
         };
-        let standard = *Hpa::new(HpaConfig::default())?.controller().config();
+        let standard = ControllerConfig::default();
         let readiness =
             Readiness { cpu_initialization_period: Duration::from_secs(30), ..standard.readiness };
         Ok(Self {

@@ -6,8 +6,8 @@ use crate::replicas::code;
 use autoscale_core::sample::PodSample;
 use autoscale_core::units::{Milli, Timestamp};
 use autoscale_policies::hpa::{
-    Behavior, BehaviorSpec, Condition, ConditionType, Controller, ControllerConfig, Gate, HpaSpec, Legacy,
-    Limited, MetricSource, MetricSpec, NoProposal, Normalizer, PodValues, PolicyType, Range, Reconciled,
+    BehaviorSpec, Condition, ConditionType, Controller, ControllerConfig, Gate, HpaSpec, Legacy, Limited,
+    MetricSource, MetricSpec, NoProposal, Normalizer, PodValues, PolicyType, Range, Reconciled,
     RescaleReason, ResourceTarget, ScalingPolicy, ScalingRulesSpec, SelectPolicy, Shown, Stabilized,
     ValueTarget, Write,
 };
@@ -50,12 +50,11 @@ pub(crate) fn rules(value: &Value) -> Option<ScalingRulesSpec> {
     })
 }
 
-fn behavior(case: &Value) -> Option<Behavior> {
+fn behavior(case: &Value) -> Option<BehaviorSpec> {
     let value = &case["behavior"];
-    value.is_object().then(|| {
-        let spec =
-            BehaviorSpec { scale_up: rules(&value["scale_up"]), scale_down: rules(&value["scale_down"]) };
-        spec.defaulted(legacy(&case["config"]).downscale_stabilization)
+    value.is_object().then(|| BehaviorSpec {
+        scale_up: rules(&value["scale_up"]),
+        scale_down: rules(&value["scale_down"]),
     })
 }
 
@@ -70,7 +69,9 @@ fn condition(kind: &str, status: bool, reason: &str) -> Value {
 
 /// A sequence of proposals.
 pub(crate) fn check_normalize(case: &Value) -> Verdict {
-    let mut normalizer = Normalizer::new(behavior(case), legacy(&case["config"]));
+    let legacy = legacy(&case["config"]);
+    let behavior = behavior(case).map(|behavior| behavior.defaulted(legacy.downscale_stabilization));
+    let mut normalizer = Normalizer::new(behavior, legacy);
     let range = range(case);
     let mut current = case["initial_replicas"].as_i64().unwrap() as i32;
     let mut now = Timestamp::ZERO;

@@ -1,10 +1,11 @@
 //! A node that runs each pod as a process, on a loopback address of its own.
 
+use super::super::node;
 use super::super::plane::Plane;
 use axum::Json;
 use axum::routing::get;
-use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -36,18 +37,7 @@ pub(crate) struct Agent {
 impl Agent {
     pub(crate) async fn start(plane: &Plane, namespace: &str) -> Self {
         let client = plane.client().await;
-        let nodes: Api<Node> = Api::all(client.clone());
-        let node = json!({
-            "metadata": { "name": "node" },
-            "status": {
-                "capacity": { "cpu": "64", "memory": "64Gi", "pods": "110" },
-                "allocatable": { "cpu": "64", "memory": "64Gi", "pods": "110" },
-                "conditions": [{ "type": "Ready", "status": "True", "reason": "Test" }],
-            },
-        });
-        nodes.create(&PostParams::default(), &serde_json::from_value(node.clone()).unwrap()).await.unwrap();
-        let status = Patch::Merge(json!({ "status": node["status"] }));
-        nodes.patch_status("node", &PatchParams::default(), &status).await.unwrap();
+        node::register(&client).await;
         let (tell, backends) = watch::channel(Vec::new());
         let (found, scraped) = watch::channel(json!([]));
         let pods: Api<Pod> = Api::namespaced(client, namespace);
@@ -90,13 +80,12 @@ async fn look_after(pods: &Api<Pod>, pod: &Pod, running: &mut BTreeMap<String, R
             let gone = pods.clone();
             tokio::spawn(async move {
                 let _ = child.wait().await;
-                let _ = gone.delete(&name, &DeleteParams::default().grace_period(0)).await;
+                node::let_go(&gone, &name).await;
             });
         }
         return;
     }
-    let bound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_deref() == Some("node"));
-    if bound && !running.contains_key(&name) {
+    if node::has(pod) && !running.contains_key(&name) {
         *count += 1;
         // Of several test processes at a time, each has addresses of its own.
         let address =
@@ -110,24 +99,14 @@ async fn look_after(pods: &Api<Pod>, pod: &Pod, running: &mut BTreeMap<String, R
             .kill_on_drop(true)
             .spawn()
             .expect("cargo has built the example");
+        let (ip, _) = address.split_once(':').unwrap();
+        node::started(pods, &name, Some(ip)).await;
         running.insert(name.clone(), Running { child, address, ready: false });
-        report(pods, &name, &running[&name], "False").await;
     }
     if let Some(pod) = running.get_mut(&name).filter(|pod| !pod.ready) {
         pod.ready = tokio::net::TcpStream::connect(&pod.address).await.is_ok();
         if pod.ready {
-            report(pods, &name, pod, "True").await;
+            node::ready(pods, &name, true).await;
         }
     }
-}
-
-async fn report(pods: &Api<Pod>, name: &str, pod: &Running, ready: &str) {
-    let now = k8s_openapi::jiff::Timestamp::now();
-    let (ip, _) = pod.address.split_once(':').unwrap();
-    let condition = |kind: &str| json!({ "type": kind, "status": ready, "lastTransitionTime": now });
-    let status = json!({ "status": {
-        "phase": "Running", "podIP": ip, "startTime": now,
-        "conditions": [condition("Ready"), condition("ContainersReady")],
-    } });
-    let _ = pods.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await;
 }
