@@ -8,6 +8,7 @@ mod cluster {
     #[cfg(feature = "end-to-end-tests")]
     mod end_to_end;
     mod leases;
+    mod manifests;
     pub(crate) mod plane;
     mod resources;
     mod scaling;
