@@ -51,7 +51,11 @@ fn a_dry_run_says_who_would_decide() {
         (&["--prometheus", "http://127.0.0.1:1"], "--config"),
         (&["--watch"], "--prometheus"),
         (&["--watch", "--dry-run", "--prometheus", "http://127.0.0.1:1"], "cannot be used with"),
-        (&["--config", "web.yaml", "--namespace", "shop", "--prometheus", "http://127.0.0.1:1"], "--watch"),
+        (
+            &["--config", "web.yaml", "--namespace", "shop", "--prometheus", "http://127.0.0.1:1"],
+            "cannot be used with",
+        ),
+        (&["--namespace", "shop", "--prometheus", "http://127.0.0.1:1"], "--watch"),
         (&["--definition", "--watch"], "cannot be used with"),
     ] {
         let refused = autoscale(folder.path(), words).assert().failure();
@@ -74,4 +78,24 @@ fn a_system_without_certificates_can_ask_in_plain_text() {
     let refused = asking("https://127.0.0.1:1").failure();
     let said = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
     assert!(said.contains("prometheus.url: https://127.0.0.1:1") && said.contains("caFile"), "{said}");
+}
+
+/// The flags that a shipped manifest gives the program.
+fn shipped(name: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(name);
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().filter_map(|line| line.trim().strip_prefix("- --")).map(|flag| format!("--{flag}")).collect()
+}
+
+#[test]
+fn the_shipped_flags_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = shipped("autoscale.yaml");
+    let words: Vec<&str> = flags.iter().map(String::as_str).collect();
+    assert!(words.contains(&"--lease=autoscale/autoscale") && words.len() == 6, "{words:?}");
+    let mut command = autoscale(folder.path(), &words);
+    command.env("KUBECONFIG", "nowhere").env("HOME", folder.path()).env_remove("KUBERNETES_SERVICE_HOST");
+    let refused = command.assert().failure();
+    let said = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+    assert!(said.contains("no connection to a cluster"), "all is well but that there is no cluster: {said}");
 }
