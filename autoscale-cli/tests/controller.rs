@@ -3,6 +3,16 @@
 use assert_cmd::Command;
 use std::path::Path;
 
+const WEB: &str = "
+apiVersion: autoscaleai.dev/v1alpha1
+kind: LearnedAutoscaler
+metadata: {name: web, namespace: shop}
+spec:
+  scaleTargetRef: {name: web}
+  maxReplicas: 40
+  policy: {horizontalPodAutoscaler: {}}
+";
+
 fn autoscale(folder: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_autoscale"));
     command.current_dir(folder).arg("controller").args(words);
@@ -24,23 +34,14 @@ fn the_definition_is_one_that_kubectl_can_apply() {
 #[test]
 fn a_dry_run_says_who_would_decide() {
     let folder = tempfile::tempdir().unwrap();
-    let web = "
-apiVersion: autoscaleai.dev/v1alpha1
-kind: LearnedAutoscaler
-metadata: {name: web, namespace: shop}
-spec:
-  scaleTargetRef: {name: web}
-  maxReplicas: 40
-  policy: {horizontalPodAutoscaler: {}}
-";
-    std::fs::write(folder.path().join("web.yaml"), web).unwrap();
+    std::fs::write(folder.path().join("web.yaml"), WEB).unwrap();
     let words = ["--config", "web.yaml", "--prometheus", "http://127.0.0.1:1", "--dry-run"];
     let done = autoscale(folder.path(), &words).assert().success();
     let said = String::from_utf8(done.get_output().stderr.clone()).unwrap();
     assert_eq!(said, "shop/Deployment/web is watched (shadow) by hpa\n");
     std::fs::write(
         folder.path().join("lost.yaml"),
-        web.replace("horizontalPodAutoscaler: {}", "model: {path: nowhere}"),
+        WEB.replace("horizontalPodAutoscaler: {}", "model: {path: nowhere}"),
     )
     .unwrap();
     for (words, part) in [
@@ -52,11 +53,51 @@ spec:
         (&["--prometheus", "http://127.0.0.1:1"], "--config"),
         (&["--watch"], "--prometheus"),
         (&["--watch", "--dry-run", "--prometheus", "http://127.0.0.1:1"], "cannot be used with"),
-        (&["--config", "web.yaml", "--namespace", "shop", "--prometheus", "http://127.0.0.1:1"], "--watch"),
+        (
+            &["--config", "web.yaml", "--namespace", "shop", "--prometheus", "http://127.0.0.1:1"],
+            "cannot be used with",
+        ),
+        (&["--namespace", "shop", "--prometheus", "http://127.0.0.1:1"], "--watch"),
         (&["--definition", "--watch"], "cannot be used with"),
     ] {
         let refused = autoscale(folder.path(), words).assert().failure();
         let said = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
         assert!(said.contains(part), "{words:?}: {said}");
     }
+}
+
+#[test]
+fn a_system_without_certificates_can_ask_in_plain_text() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("web.yaml"), WEB).unwrap();
+    let asking = |prometheus| {
+        let words = ["--config", "web.yaml", "--prometheus", prometheus, "--dry-run"];
+        let mut command = autoscale(folder.path(), &words);
+        command.env("SSL_CERT_FILE", "/dev/null").env_remove("SSL_CERT_DIR");
+        command.assert()
+    };
+    asking("http://127.0.0.1:1").success();
+    let refused = asking("https://127.0.0.1:1").failure();
+    let said = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+    assert!(said.contains("prometheus.url: https://127.0.0.1:1") && said.contains("caFile"), "{said}");
+}
+
+/// The flags that a shipped manifest gives the program.
+fn shipped(name: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(name);
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().filter_map(|line| line.trim().strip_prefix("- --")).map(|flag| format!("--{flag}")).collect()
+}
+
+#[test]
+fn the_shipped_flags_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = shipped("autoscale.yaml");
+    let words: Vec<&str> = flags.iter().map(String::as_str).collect();
+    assert!(words.contains(&"--lease=autoscale/autoscale") && words.len() == 6, "{words:?}");
+    let mut command = autoscale(folder.path(), &words);
+    command.env("KUBECONFIG", "nowhere").env("HOME", folder.path()).env_remove("KUBERNETES_SERVICE_HOST");
+    let refused = command.assert().failure();
+    let said = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+    assert!(said.contains("no connection to a cluster"), "all is well but that there is no cluster: {said}");
 }

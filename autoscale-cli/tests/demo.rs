@@ -47,3 +47,20 @@ fn what_cannot_be_shown_is_refused() {
         assert!(said.contains(part), "{words:?}: {said}");
     }
 }
+
+/// The flags that the shipped manifest gives the program, but for the address.
+#[test]
+fn the_shipped_flags_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/demo-service.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let flags = text.lines().filter_map(|line| line.trim().strip_prefix("- "));
+    let flags = flags.filter(|word| word.starts_with("--") && !word.starts_with("--address"));
+    let words: Vec<&str> = ["--address", &address].into_iter().chain(flags).collect();
+    assert!(words.contains(&"--no-load") && words.len() == 6, "{words:?}");
+    let refused = autoscale(folder.path(), &words).assert().failure();
+    let said = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+    assert!(said.contains(&address), "all is well but that the address is taken: {said}");
+}

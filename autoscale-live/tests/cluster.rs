@@ -21,6 +21,7 @@ mod cluster {
     #[cfg(feature = "hpa-tests")]
     mod keda_proof;
     mod leases;
+    mod manifests;
     #[cfg(any(feature = "end-to-end-tests", feature = "hpa-tests"))]
     mod node;
     pub(crate) mod plane;

@@ -36,7 +36,7 @@ pub(crate) struct ControllerArgs {
     #[arg(long, conflicts_with_all = ["config", "dry_run"])]
     pub(crate) watch: bool,
     /// Those of this namespace alone; may be repeated.
-    #[arg(long, value_name = "NAMESPACE", requires = "watch")]
+    #[arg(long, value_name = "NAMESPACE", requires = "watch", conflicts_with = "config")]
     pub(crate) namespace: Vec<String>,
     /// The address of Prometheus, or a YAML file with `url`, `auth`, `caFile`, `windowSeconds`, labels and queries.
     #[arg(long, value_name = "URL|FILE", required_unless_present = "definition")]

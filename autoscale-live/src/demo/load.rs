@@ -57,8 +57,8 @@ pub async fn run(
     if url.scheme() != "http" {
         return Err(ConfigError::new("url", &config.url, expected));
     }
-    crate::tls::choose_provider();
-    let client = Client::builder().no_proxy().pool_max_idle_per_host(config.most_open as usize).build();
+    let client = crate::tls::client_for(&url).no_proxy();
+    let client = client.pool_max_idle_per_host(config.most_open as usize).build();
     let client = client.map_err(|error| ConfigError::new("url", &config.url, error.to_string()))?;
 
     let patience = Duration::from_millis(u64::from(config.patience_ms));

@@ -187,12 +187,15 @@ impl Collector {
     pub fn new(config: PrometheusConfig) -> Result<Self, CollectorError> {
         count_in_range("timeout_ms", u64::from(config.timeout_ms), 100, 60_000)?;
         count_in_range("window_seconds", u64::from(config.window_seconds), 5, 3600)?;
-        if Url::parse(&config.url).is_ok_and(|url| url.password().is_some() || !url.username().is_empty()) {
+        let address = |told: String| {
+            CollectorError::Client(format!("{}: {told}; expected http://HOST:PORT", config.url))
+        };
+        let url = Url::parse(&config.url).map_err(|error| address(error.to_string()))?;
+        if url.password().is_some() || !url.username().is_empty() {
             let told = "holds a name or a password; expected http://HOST:PORT, and those in `auth`";
             return Err(CollectorError::Client(told.to_owned()));
         }
-        crate::tls::choose_provider();
-        let mut http = reqwest::Client::builder().connect_timeout(Duration::from_secs(2));
+        let mut http = crate::tls::client_for(&url).connect_timeout(Duration::from_secs(2));
         if let Some(file) = &config.ca_file {
             let told =
                 |reason: String| CollectorError::Certificates { file: file.display().to_string(), reason };
@@ -201,10 +204,11 @@ impl Collector {
                 reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| told(error.to_string()))?;
             http = http.tls_certs_only(certificates);
         }
-        let http = http.build().map_err(|error| CollectorError::Client(error.to_string()))?;
-        let client = Client::from(http, &config.url).map_err(|error| {
-            CollectorError::Client(format!("{}: {error}; expected http://HOST:PORT", config.url))
+        let http = http.build().map_err(|error| {
+            let cure = "`caFile` names certificates where the system has none";
+            CollectorError::Client(format!("{}: {}; {cure}", config.url, with_causes(&error)))
         })?;
+        let client = Client::from(http, &config.url).map_err(|error| address(error.to_string()))?;
         let timeout = Duration::from_millis(u64::from(config.timeout_ms));
         Ok(Self { client, config, timeout })
     }

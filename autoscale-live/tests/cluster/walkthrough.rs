@@ -34,10 +34,13 @@ struct Step {
     shown: Vec<String>,
 }
 
-/// The fenced blocks at the text's left margin: what to type in and what that shows; and files by the name in their first line.
+/// Where it begins: what is needed before that is another cluster's.
+const BEGIN: &str = "## From a checkpoint to shadow";
+
+/// The fenced blocks at the text's left margin from there on: what to type in and what that shows; and files by the name in their first line.
 fn read(text: &str) -> (Vec<Step>, Vec<(String, String)>) {
     let (mut steps, mut files) = (Vec::<Step>::new(), Vec::new());
-    let mut lines = text.lines();
+    let mut lines = text.lines().skip_while(|line| *line != BEGIN);
     while let Some(line) = lines.next() {
         let Some(kind) = line.strip_prefix("```") else { continue };
         let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
