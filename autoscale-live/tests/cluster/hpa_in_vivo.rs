@@ -87,7 +87,7 @@ const RULED: Case = Case {
     scaleDown:
       stabilizationWindowSeconds: 9
       selectPolicy: Min
-      tolerance: 0.05
+      tolerance: 0.2
       policies:
         - {type: Pods, value: 2, periodSeconds: 5}
         - {type: Percent, value: 30, periodSeconds: 11}
