@@ -32,7 +32,7 @@ const ENOUGH: usize = 40;
 /// Settings that are not the controller's. Each must show in so many looks of all HPAs together.
 const WRONG: [(&str, Change); 6] = [
     ("no tolerance", |settings| settings.tolerance = 0.0),
-    ("twice the tolerance", |settings| settings.tolerance = 0.2),
+    ("three times the tolerance", |settings| settings.tolerance = 0.3),
     ("no stabilisation", |settings| settings.legacy.downscale_stabilization = Duration::ZERO),
     (DEFAULT_STABILISATION, |settings| settings.legacy = Legacy::default()),
     ("no initialisation", |settings| settings.readiness.cpu_initialization_period = Duration::ZERO),
@@ -40,7 +40,7 @@ const WRONG: [(&str, Change); 6] = [
 ];
 type Change = fn(&mut ControllerConfig);
 const DEFAULT_STABILISATION: &str = "the default stabilisation";
-const MANY: usize = 15;
+const MANY: usize = 10;
 
 /// Levels of load, in pods that would be right, for so many seconds each.
 type Levels = &'static [(u32, Option<f64>)];
@@ -87,7 +87,7 @@ const RULED: Case = Case {
     scaleDown:
       stabilizationWindowSeconds: 9
       selectPolicy: Min
-      tolerance: 0.05
+      tolerance: 0.2
       policies:
         - {type: Pods, value: 2, periodSeconds: 5}
         - {type: Percent, value: 30, periodSeconds: 11}

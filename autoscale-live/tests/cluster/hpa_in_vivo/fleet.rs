@@ -1,5 +1,5 @@
 //! Pods that take their time: ready some seconds after they start, gone some time after they were told to go. Each
-//! seventh takes longer than the controller waits for a new pod, each fifth is not ready for a while later on.
+//! fifth takes longer than the controller waits for a new pod, each third is not ready for a while later on.
 
 use super::super::node;
 use super::stage::watched;
@@ -17,7 +17,7 @@ const SPREAD_MS: u64 = 4_000;
 const SLOW_MS: u64 = 15_000;
 /// A pod that falters does so this long after it became ready, for this long.
 const STEADY: Duration = Duration::from_secs(15);
-const FALTERS: Duration = Duration::from_secs(4);
+const FALTERS: Duration = Duration::from_secs(5);
 /// From the order to go until it is gone.
 const ENDS: Duration = Duration::from_millis(1_500);
 
@@ -48,10 +48,10 @@ pub(super) async fn run(client: Client) {
 
 async fn live(pods: Api<Pod>, name: String, ordinal: u64) {
     node::started(&pods, &name, None).await;
-    let lag = if ordinal.is_multiple_of(7) { SLOW_MS } else { READY_MS + ordinal * 733 % SPREAD_MS };
+    let lag = if ordinal.is_multiple_of(5) { SLOW_MS } else { READY_MS + ordinal * 733 % SPREAD_MS };
     sleep(Duration::from_millis(lag)).await;
     node::ready(&pods, &name, true).await;
-    if ordinal.is_multiple_of(5) {
+    if ordinal.is_multiple_of(3) {
         sleep(STEADY).await;
         node::ready(&pods, &name, false).await;
         sleep(FALTERS).await;

@@ -5,7 +5,7 @@ use autoscale_core::units::{Milli, Timestamp};
 use rand_distr::{Distribution, Uniform};
 
 /// How far a value is from its level at most, as a fraction: enough to walk in and out of a tolerance of 0.1.
-const NOISE: f64 = 0.08;
+const NOISE: f64 = 0.15;
 
 /// A value a second, from a moment on; the last one stays.
 #[derive(Clone, Debug)]
