@@ -85,7 +85,7 @@ fn expected(writes: &[&str], reads: &[(&str, &[&str])]) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn the_shipped_manifests_are_taken_and_give_just_the_rights_that_are_needed() {
-    let plane = Plane::start("manifests");
+    let plane = Plane::start("manifests", &[]);
     // A dry run does not make the namespace that the rest of the file lies in.
     plane.kubectl(&["create", "namespace", "autoscale"]);
     assert_eq!(apply(&plane, "autoscale.yaml"), 11);

@@ -1,6 +1,6 @@
 //! `docs/running-on-kubernetes.md`, typed in and read by a shell: each command succeeds, and shows what the text says.
 
-use super::plane::{autoscale, pods_spec, program, shared, spec_with, target};
+use super::plane::{Plane, autoscale, pods_spec, program, spec_with, target};
 use axum::Json;
 use axum::routing::post;
 use k8s_openapi::api::core::v1::Namespace;
@@ -101,7 +101,8 @@ fn train(folder: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_text_says_to_type_shows_what_it_says() {
-    let plane = shared();
+    // Its own: on the one that tests share the definition may be there already.
+    let plane = Plane::start("walkthrough", &[]);
     let namespaces: Api<Namespace> = Api::all(plane.client().await);
     let shop = serde_json::from_value(json!({ "metadata": { "name": "shop" } })).unwrap();
     namespaces.create(&PostParams::default(), &shop).await.unwrap();
