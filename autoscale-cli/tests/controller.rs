@@ -82,18 +82,13 @@ fn a_system_without_certificates_can_ask_in_plain_text() {
     assert!(said.contains("prometheus.url: https://127.0.0.1:1") && said.contains("caFile"), "{said}");
 }
 
-/// The flags that a shipped manifest gives the program.
-fn shipped(name: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(name);
-    let text = std::fs::read_to_string(path).unwrap();
-    text.lines().filter_map(|line| line.trim().strip_prefix("- --")).map(|flag| format!("--{flag}")).collect()
-}
-
 #[test]
 fn the_shipped_flags_are_taken() {
     let folder = tempfile::tempdir().unwrap();
-    let flags = shipped("autoscale.yaml");
-    let words: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/autoscale.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let flags = text.lines().filter_map(|line| line.trim().strip_prefix("- "));
+    let words: Vec<&str> = flags.filter(|word| word.starts_with("--")).collect();
     assert!(words.contains(&"--lease=autoscale/autoscale") && words.len() == 6, "{words:?}");
     let mut command = autoscale(folder.path(), &words);
     command.env("KUBECONFIG", "nowhere").env("HOME", folder.path()).env_remove("KUBERNETES_SERVICE_HOST");
