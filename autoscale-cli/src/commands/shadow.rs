@@ -8,7 +8,7 @@ mod recording;
 use crate::args::shadow::ShadowArgs;
 use crate::plot;
 use crate::progress;
-use crate::run_folder::{COMPARISON, Replace, RunFolder, write_whole};
+use crate::run_folder::{COMPARISON, Replace, RunFolder, utc, write_whole};
 use crate::settings;
 use anyhow::{Context, Result, bail};
 use autoscale_core::record::EpisodeRecord;
@@ -211,7 +211,7 @@ fn report(
 
     let hours = scores[0].episodes[0].duration.as_secs_f64() / 3600.0;
     let Recording { target, begin, filled, broken, .. } = recording;
-    let mut text = format!("{target}: {hours:.2} h, recorded from {begin}\n");
+    let mut text = format!("{target}: {hours:.2} h, recorded from {}\n", utc(begin.as_secs_f64() as u64));
     if *filled > 0 {
         text += &format!("{filled} steps without a measurement are taken to be like the one before\n");
     }
@@ -233,6 +233,9 @@ fn report(
          Believe nothing below before it is mended.\n"
     };
     text += &format!("\n{}", policy_table(&scores, None));
+    if args.seeds < 20 {
+        text += "fewer than 20 simulations of each: the intervals are approximate\n";
+    }
 
     let mut csv = Vec::new();
     write_csv(&scores, &mut csv)?;
