@@ -24,6 +24,7 @@ use autoscale_sim::scenario::Scenario;
 use autoscale_sim::world::World;
 use recording::{Recording, Step};
 use serde::Serialize;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -213,15 +214,16 @@ fn report(
     let Recording { target, begin, filled, broken, .. } = recording;
     let mut text = format!("{target}: {hours:.2} h, recorded from {}\n", utc(begin.as_secs_f64() as u64));
     if *filled > 0 {
-        text += &format!("{filled} steps without a measurement are taken to be like the one before\n");
+        writeln!(text, "{filled} steps without a measurement are taken to be like the one before")?;
     }
     if *broken > 0 {
-        text += &format!("{broken} lines are no decision records\n");
+        writeln!(text, "{broken} lines are no decision records")?;
     }
-    text += &format!(
-        "\n{:<32} {:>9} {:>8} {:>11} {:>19}\n",
+    writeln!(
+        text,
+        "\n{:<32} {:>9} {:>8} {:>11} {:>19}",
         "", "replicas", "changes", "median p95", "steps within SLO"
-    );
+    )?;
     text += &measured.line("measured");
     for (name, fared) in &fared {
         text += &fared.line(&format!("{name}, simulated"));
@@ -232,7 +234,7 @@ fn report(
         "\nThe simulation of what was recorded does NOT agree with what was measured: the scenario is not this service.\n\
          Believe nothing below before it is mended.\n"
     };
-    text += &format!("\n{}", policy_table(&scores, None));
+    write!(text, "\n{}", policy_table(&scores, None))?;
     if args.seeds < 20 {
         text += "fewer than 20 simulations of each: the intervals are approximate\n";
     }
