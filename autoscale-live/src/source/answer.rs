@@ -192,7 +192,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Labels<'a> {
 mod tests {
     use super::*;
 
-    fn seen(body: &str) -> serde_json::Result<(Said, Vec<(Option<String>, f64)>)> {
+    type Values = Vec<(Option<String>, f64)>;
+
+    fn seen(body: &str) -> serde_json::Result<(Said, Values)> {
         let mut all = Vec::new();
         let said = read(body.as_bytes(), |series| {
             all.push((series.label("app").map(str::to_owned), series.value().unwrap()));

@@ -1,16 +1,18 @@
 //! `docs/running-on-kubernetes.md`, typed in and read by a shell: each command succeeds, and shows what the text says.
 
 use super::plane::{Plane, autoscale, pods_spec, program, spec_with, target};
+use autoscale_core::units::Timestamp;
+use autoscale_live::shell::{Clock, SystemClock};
 use axum::Json;
 use axum::routing::post;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
+use std::fmt::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const TEXT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/running-on-kubernetes.md");
 
@@ -75,7 +77,7 @@ fn fits(line: &str, pattern: &str) -> bool {
 /// Answers for Prometheus: some number for `shop/web` whatever is asked, another one each second.
 async fn prometheus() -> String {
     let answer = async || {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = SystemClock.now().since(Timestamp::ZERO).as_secs();
         let sample: Value = json!([now, (now % 50).to_string()]);
         let series = json!([{ "metric": { "namespace": "shop", "app": "web" }, "value": sample }]);
         Json(json!({ "status": "success", "data": { "resultType": "vector", "result": series } }))
@@ -129,7 +131,7 @@ async fn what_the_text_says_to_type_shows_what_it_says() {
     }
     let mut script = "set -emuo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n".to_owned();
     for Step { typed, .. } in &steps {
-        script += &format!("echo '@@'\n{typed}\n");
+        writeln!(script, "echo '@@'\n{typed}").unwrap();
     }
     let script = script.replace("http://localhost:9090", &prometheus().await);
     std::fs::write(folder.path().join("script"), script).unwrap();

@@ -4,7 +4,8 @@
 //! `w` whole seconds has `w` samples, the oldest from `t - w + (1 - e)`. `rate` is the increase between the two, over
 //! `w - 1` seconds: the rest of the window is taken to be like it. So for each `e` the services' own counters say what the
 //! rate is, and it must lie between the least and the greatest of these. The counters of a scrape are read a little after
-//! the time that it is given: at most [`READ_WITHIN`].
+//! the time that it is given: at most [`READ_WITHIN`]. That time is a whole number of seconds after that of the one before,
+//! unless the scrape was late by more than 2 ms (`scrape.timestamp-tolerance`), as on a busy machine: at most [`LATE`].
 
 use autoscale_core::units::Timestamp;
 use autoscale_live::demo::service::Service;
@@ -16,6 +17,9 @@ use tokio::task::JoinSet;
 
 /// From the time of a scrape to its values.
 pub(super) const READ_WITHIN: Duration = Duration::from_millis(100);
+
+/// A scrape may be later than it should be.
+const LATE: Duration = Duration::from_millis(50);
 
 /// Between two looks at the service.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -74,9 +78,9 @@ impl History {
         let phases = (0..100).map(|k| t - step * k);
         let rates = phases.map(|newest| {
             let oldest = newest - apart;
-            let least = before(newest - step) - after(oldest + READ_WITHIN);
-            let most = after(newest + READ_WITHIN) - before(oldest - step);
-            (least / apart.as_secs_f64(), most / apart.as_secs_f64())
+            let least = before(newest - step) - after(oldest + LATE + READ_WITHIN);
+            let most = after(newest + LATE + READ_WITHIN) - before(oldest - step);
+            (least / (apart + LATE).as_secs_f64(), most / (apart - LATE).as_secs_f64())
         });
         rates.fold(Between { low: f64::INFINITY, high: f64::NEG_INFINITY }, |so_far, (least, most)| Between {
             low: so_far.low.min(least),
