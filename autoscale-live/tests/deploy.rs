@@ -151,7 +151,7 @@ fn expressions() -> Vec<String> {
                 for (key, value) in all {
                     match value.as_str() {
                         Some(text) if ["expr", "definition"].contains(&key.as_str()) => {
-                            found.push(text.into());
+                            found.push(text.to_owned());
                         }
                         _ => gather(value, found),
                     }
