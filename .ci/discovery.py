@@ -64,6 +64,8 @@ def main(promtool):
             found = [target["labels"] for target in json.loads(said) if target["labels"]]
             paths = sorted(labels.get("__metrics_path__", "") for labels in found)
             found = [{k: v for k, v in labels.items() if not k.startswith("__")} for labels in found]
+            # Each pod is a group of its own, and promtool lists groups in no order.
+            found.sort(key=lambda labels: labels["instance"])
             if found != expected:
                 sys.exit(f"{job} finds {json.dumps(found)}; expected {json.dumps(expected)}")
             if job == "services" and paths != ["/metrics", "/stats"]:
