@@ -57,15 +57,10 @@ fn measurement(at: Timestamp) -> Measurement {
 
 /// Lets a controller decide for two hours and keeps its records.
 fn record(path: &Path) {
-    let target = TargetRef {
-        namespace: "shop".into(),
-        api_version: "apps/v1".into(),
-        kind: "Deployment".into(),
-        name: "web".into(),
-    };
+    let target = TargetRef::deployment("shop", "web");
     let limits = LimitsConfig { min_replicas: 1, max_replicas: 40, max_step_up: None, max_step_down: None };
     let fixed = || Box::new(Fixed::new(Replicas::new(5), PERIOD));
-    let deciders = Deciders { name: "fixed".into(), policy: fixed(), fallback: fixed() };
+    let deciders = Deciders { name: "fixed".into(), policy: fixed(), fallback: Some(fixed()) };
     let setup = ControllerConfig::within(limits).validate().unwrap();
     let mut controller = Controller::new(setup, deciders, Seed::root(1));
     let mut journal = JsonLines::new(File::create(path).unwrap());

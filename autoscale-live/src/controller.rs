@@ -33,6 +33,8 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Measurements that there is room for from the start.
+const AT_FIRST: usize = 8;
 /// Periods without an answer after which a write is given up.
 const PATIENCE: u32 = 2;
 /// The Unix epoch was a Thursday's midnight.
@@ -44,8 +46,9 @@ pub struct Deciders {
     pub name: Arc<str>,
     /// Decides while its measurements are good.
     pub policy: Box<dyn Policy + Send>,
-    /// Decides on usage samples of pods when they are not. It watches all the time, at the policy's period.
-    pub fallback: Box<dyn Policy + Send>,
+    /// Decides on usage samples of pods when they are not. It watches all the time, at the policy's period. None for a policy
+    /// that needs nothing but those samples: it goes on itself.
+    pub fallback: Option<Box<dyn Policy + Send>>,
 }
 
 /// A write that has not been answered.
@@ -86,7 +89,7 @@ pub struct Controller {
     due: Option<Timestamp>,
     /// Decisions of the policy itself since the start.
     settled: u32,
-    last: Option<DecisionRecord>,
+    last: Option<Arc<DecisionRecord>>,
 }
 
 /// All that a controller knows, for people who want to look.
@@ -113,7 +116,9 @@ impl Controller {
     /// A controller that has seen nothing yet; its first input is [`Input::Wake`].
     pub fn new(setup: Setup, mut deciders: Deciders, seed: Seed) -> Self {
         deciders.policy.reset(seed);
-        deciders.fallback.reset(seed.child("fallback"));
+        if let Some(fallback) = &mut deciders.fallback {
+            fallback.reset(seed.child("fallback"));
+        }
         Self {
             setup,
             deciders,
@@ -167,7 +172,7 @@ impl Controller {
     pub fn state(&self, now: Timestamp) -> State<'_> {
         State {
             workload: self.workload.as_ref(),
-            last: self.last.as_ref(),
+            last: self.last.as_deref(),
             due: self.due,
             awaited: self.awaited,
             measurements: self.history.len(),
@@ -225,6 +230,9 @@ impl Controller {
         if self.history.len() >= self.setup.history {
             self.history.drain(..=self.history.len() - self.setup.history);
         }
+        if self.history.is_empty() {
+            self.history.reserve_exact(self.setup.history.min(AT_FIRST));
+        }
         self.history.push(measurement);
     }
 
@@ -245,7 +253,7 @@ impl Controller {
             limits: &self.setup.limits,
         };
         let own = self.deciders.policy.decide(&observation);
-        let other = self.deciders.fallback.decide(&observation);
+        let other = self.deciders.fallback.as_mut().map_or(own, |fallback| fallback.decide(&observation));
         let rung = self.setup.ladder.look(&observation);
         let mut wish = match rung {
             Rung::Policy => own,
@@ -303,8 +311,9 @@ impl Controller {
                 sampled: serving().filter(|pod| pod.usage.is_some()).count() as u32,
             },
         };
-        self.last = Some(record.clone());
-        commands.push(Command::Record(Box::new(record)));
+        let record = Arc::new(record);
+        self.last = Some(Arc::clone(&record));
+        commands.push(Command::Record(record));
     }
 
     fn effect(&self, spec: Replicas, granted: Replicas, block: Option<&Block>) -> Effect {

@@ -99,12 +99,7 @@ mod tests {
     }
 
     pub(super) fn target() -> TargetRef {
-        TargetRef {
-            namespace: "shop".into(),
-            api_version: "apps/v1".into(),
-            kind: "Deployment".into(),
-            name: "web".into(),
-        }
+        TargetRef::deployment("shop", "web")
     }
 
     #[test]
@@ -130,7 +125,7 @@ mod tests {
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");
         }
-        let other = TargetRef { name: "cache".into(), ..target() };
+        let other = target().sibling("cache");
         journal.keep(&other, &record(Effect::Unchanged));
         journal.forget(&target());
         let page = metrics.page();

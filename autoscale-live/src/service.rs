@@ -126,8 +126,8 @@ pub async fn serve(
     let (announcements, announcing) = announce::start(announcer, Arc::clone(&watch));
     let mut journal: Vec<Box<dyn Journal>> =
         vec![Box::new(JsonLines::new(decisions)), Box::new(metrics.clone()), Box::new(announcements)];
-    let board = Board::new();
-    if let Some(address) = config.keda {
+    let board = config.keda.map(|_| Board::new());
+    if let (Some(address), Some(board)) = (config.keda, &board) {
         journal.push(Box::new(board.clone()));
         scaler::start(address, board.clone(), until(&stopped)).await?;
     }

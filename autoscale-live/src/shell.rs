@@ -36,12 +36,14 @@ pub struct Sighting {
 
 /// Where measurements come from.
 pub trait Source: Send + Sync + 'static {
-    /// Asks once for all of them. Whatever fails is absent, and so is a target that nothing is known of.
+    /// Asks once for all of them, and tells of some at a time, as soon as all is known of these. Whatever fails is absent, and
+    /// so is a target that nothing is known of.
     fn collect(
         &self,
         targets: Vec<TargetRef>,
         at: Timestamp,
-    ) -> impl Future<Output = BTreeMap<TargetRef, Sighting>> + Send;
+        tell: mpsc::Sender<Vec<(TargetRef, Sighting)>>,
+    ) -> impl Future<Output = ()> + Send;
 }
 
 /// Where replica counts go to.
@@ -80,7 +82,7 @@ pub enum News {
 const LONGEST: Duration = Duration::from_secs(60);
 
 enum Answer {
-    Sighted { rounds: Vec<(TargetRef, Round)>, sightings: BTreeMap<TargetRef, Sighting> },
+    Sighted(Vec<(TargetRef, Round, Sighting)>),
     Written { target: TargetRef, ticket: Ticket, outcome: Result<(), WriteFailure> },
 }
 
@@ -143,22 +145,17 @@ impl<S: Source, W: Scaler, J: Journal, C: Clock> Shell<S, W, J, C> {
             let orders = happen(&mut fleet, now);
             (orders, fleet.due())
         };
-        let mut rounds = Vec::new();
+        let mut rounds = BTreeMap::new();
         for order in orders {
             match order {
-                Order::Collect(target, round) => rounds.push((target, round)),
+                Order::Collect(target, round) => _ = rounds.insert(target, round),
                 Order::Scale { target, ticket, from, to } => self.scale(answers, target, ticket, (from, to)),
                 Order::Record(target, record) => self.journal.keep(&target, &record),
             }
         }
         if !rounds.is_empty() {
             let (source, answers) = (Arc::clone(&self.source), answers.clone());
-            tokio::spawn(async move {
-                let targets = rounds.iter().map(|(target, _)| target.clone()).collect();
-                let sightings = source.collect(targets, now).await;
-                // Nobody waits for it when the shell is gone.
-                let _ = answers.send(Answer::Sighted { rounds, sightings }).await;
-            });
+            tokio::spawn(look(source, rounds, now, answers));
         }
         due
     }
@@ -178,6 +175,29 @@ impl<S: Source, W: Scaler, J: Journal, C: Clock> Shell<S, W, J, C> {
     }
 }
 
+/// Asks for all of them. Those that the source does not tell of are answered for at the end, with nothing.
+async fn look<S: Source>(
+    source: Arc<S>,
+    mut rounds: BTreeMap<TargetRef, Round>,
+    at: Timestamp,
+    answers: mpsc::Sender<Answer>,
+) {
+    let (tell, mut told) = mpsc::channel(1);
+    let collect = source.collect(rounds.keys().cloned().collect(), at, tell);
+    let hand_on = async {
+        while let Some(sightings) = told.recv().await {
+            let asked = |(target, sighting): (TargetRef, Sighting)| {
+                rounds.remove(&target).map(|round| (target, round, sighting))
+            };
+            // Nobody waits for it when the shell is gone.
+            let _ = answers.send(Answer::Sighted(sightings.into_iter().filter_map(asked).collect())).await;
+        }
+    };
+    tokio::join!(collect, hand_on);
+    let unseen = rounds.into_iter().map(|(target, round)| (target, round, Sighting::default()));
+    let _ = answers.send(Answer::Sighted(unseen.collect())).await;
+}
+
 /// A controller that panicked has harmed nobody but itself; the others go on.
 fn lock(fleet: &Mutex<Fleet>) -> MutexGuard<'_, Fleet> {
     fleet.lock().unwrap_or_else(PoisonError::into_inner)
@@ -185,10 +205,10 @@ fn lock(fleet: &Mutex<Fleet>) -> MutexGuard<'_, Fleet> {
 
 fn take(fleet: &mut Fleet, now: Timestamp, answer: Answer) -> Vec<Order> {
     match answer {
-        Answer::Sighted { rounds, mut sightings } => rounds
+        Answer::Sighted(sightings) => sightings
             .into_iter()
-            .flat_map(|(target, round)| {
-                let Sighting { measurement, pods, series } = sightings.remove(&target).unwrap_or_default();
+            .flat_map(|(target, round, sighting)| {
+                let Sighting { measurement, pods, series } = sighting;
                 fleet.give(now, &target, Input::Collected(Collected { round, measurement, pods, series }))
             })
             .collect(),

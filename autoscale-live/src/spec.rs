@@ -1,7 +1,7 @@
 //! `LearnedAutoscaler`: what to scale, by which policy, how far to trust it. The same as a custom resource and in a file.
 
 use crate::controller::{ContestConfig, ControllerConfig, Mode, Ownership, Percentile, SloConfig};
-use crate::target::TargetRef;
+use crate::target::{ObjectName, TargetRef};
 use autoscale_core::guard::{EnvelopeConfig, FreshnessConfig, LadderConfig};
 use autoscale_core::limits::LimitsConfig;
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscalerBehavior, MetricSpec};
@@ -59,7 +59,8 @@ pub struct LearnedAutoscalerSpec {
     pub max_step_down: Option<u32>,
     /// Who decides.
     pub policy: PolicyRef,
-    /// The HPA that decides when the policy's measurements fail; the default one on CPU when absent.
+    /// The HPA that decides when the policy's measurements fail. When absent, a model has the default one on CPU, and an HPA
+    /// goes on itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<HpaRules>,
     /// `shadow` decides and records, `active` writes.
@@ -286,12 +287,13 @@ impl LearnedAutoscaler {
     /// The object that it scales.
     pub fn target(&self) -> TargetRef {
         let target = &self.spec.scale_target_ref;
-        TargetRef {
+        let named = ObjectName {
             namespace: self.namespace().unwrap_or_else(|| "default".to_owned()).into(),
             api_version: target.api_version.as_str().into(),
             kind: target.kind.as_str().into(),
             name: target.name.as_str().into(),
-        }
+        };
+        named.into()
     }
 }
 
@@ -308,8 +310,8 @@ impl LearnedAutoscalerSpec {
         let usual = ControllerConfig::within(limits);
         let history = match &self.policy {
             PolicyRef::Model(_) => usual.history,
-            // It goes by pods and their samples. The search for a frozen exporter looks back all the same.
-            PolicyRef::HorizontalPodAutoscaler(_) => self.freshness.frozen_after,
+            // It goes by pods and their samples.
+            PolicyRef::HorizontalPodAutoscaler(_) => 1,
         };
         ControllerConfig {
             mode: match self.mode {

@@ -46,12 +46,7 @@ where
 }
 
 fn web() -> TargetRef {
-    TargetRef {
-        namespace: "shop".into(),
-        api_version: "apps/v1".into(),
-        kind: "Deployment".into(),
-        name: "web".into(),
-    }
+    TargetRef::deployment("shop", "web")
 }
 
 #[tokio::test]

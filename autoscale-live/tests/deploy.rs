@@ -3,12 +3,13 @@
 
 use autoscale_core::guard::Rung;
 use autoscale_core::limits::LimitsConfig;
-use autoscale_core::measurement::{Measurement, ReplicaCounts};
+use autoscale_core::measurement::{LatencySummary, Measurement, ReplicaCounts};
 use autoscale_core::seed::Seed;
 use autoscale_core::units::{Replicas, RequestRate, Timestamp};
 use autoscale_core::validate::Validate;
 use autoscale_live::controller::{
-    Block, Collected, Command, Controller, ControllerConfig, Deciders, Effect, Generation, Input, Workload,
+    Block, Collected, Command, Controller, ControllerConfig, Deciders, Effect, Generation, Input, Percentile,
+    SloConfig, Workload,
 };
 use autoscale_live::demo::service::{Service, ServiceConfig};
 use autoscale_live::journal::Metrics;
@@ -102,9 +103,10 @@ fn the_demo_is_scraped_as_the_workload_that_its_autoscaler_names() {
 fn exported() -> String {
     let fixed = || Box::new(Fixed::new(Replicas::new(3), Duration::from_secs(1)));
     let limits = LimitsConfig { min_replicas: 1, max_replicas: 9, max_step_up: None, max_step_down: None };
-    let deciders = Deciders { name: "fixed".into(), policy: fixed(), fallback: fixed() };
-    let setup = ControllerConfig::within(limits).validate().unwrap();
-    let mut controller = Controller::new(setup, deciders, Seed::root(0));
+    let deciders = Deciders { name: "fixed".into(), policy: fixed(), fallback: None };
+    let slo = SloConfig { percentile: Percentile::P95, latency_s: 0.2 };
+    let config = ControllerConfig { slo: Some(slo), ..ControllerConfig::within(limits) };
+    let mut controller = Controller::new(config.validate().unwrap(), deciders, Seed::root(0));
     let spec = Replicas::new(2);
     let workload = Workload { generation: Generation::new(1), spec, status: spec, rival: None, owner: None };
     controller.handle(Timestamp::ZERO, Input::Workload(workload));
@@ -120,7 +122,7 @@ fn exported() -> String {
         memory_bytes: 0,
         in_flight: 0.0,
         queued: 0.0,
-        latency: None,
+        latency: Some(LatencySummary::default()),
         error_rate: RequestRate::ZERO,
         timeout_rate: RequestRate::ZERO,
         replicas: ReplicaCounts::default(),
@@ -128,12 +130,7 @@ fn exported() -> String {
     let collected =
         Collected { round, measurement: Some(measurement), pods: Some(Vec::new()), series: Vec::new() };
     let mut metrics = Metrics::new();
-    let target = TargetRef {
-        namespace: "shop".into(),
-        api_version: "apps/v1".into(),
-        kind: "Deployment".into(),
-        name: "web".into(),
-    };
+    let target = TargetRef::deployment("shop", "web");
     for command in controller.handle(Timestamp::ZERO, Input::Collected(collected)) {
         if let Command::Record(record) = command {
             metrics.keep(&target, &record);

@@ -67,7 +67,7 @@ impl StepSink for Shadowing {
             match command {
                 Command::Record(record) => {
                     self.rungs.insert(record.rung);
-                    self.decided = Some(*record);
+                    self.decided = Some(std::sync::Arc::unwrap_or_clone(record));
                 }
                 Command::Scale { ticket, .. } => {
                     self.writes += 1;
@@ -117,7 +117,7 @@ fn agree<P: Policy + Clone + Send + 'static>(policy: &P) {
         let deciders = Deciders {
             name: "under test".into(),
             policy: Box::new(policy.clone()),
-            fallback: Box::new(fallback.clone()),
+            fallback: Some(Box::new(fallback.clone())),
         };
         let mut beside = Shadowing {
             controller: Controller::new(setup.validate().expect("valid"), deciders, seed.child("policy")),

@@ -128,7 +128,7 @@ impl Cluster {
         let deciders = Deciders {
             name: "random".into(),
             policy: Box::new(RandomPolicy::new(PERIOD)),
-            fallback: Box::new(RatioRule::new(Utilization::from_fraction(0.7), PERIOD)),
+            fallback: Some(Box::new(RatioRule::new(Utilization::from_fraction(0.7), PERIOD))),
         };
         let object = Workload {
             generation: Generation::new(1),

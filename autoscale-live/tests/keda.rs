@@ -56,12 +56,7 @@ fn name(name: &str) -> AutoscalerRef {
 }
 
 fn target(name: &str) -> TargetRef {
-    TargetRef {
-        namespace: "shop".into(),
-        api_version: "apps/v1".into(),
-        kind: "Deployment".into(),
-        name: name.into(),
-    }
+    TargetRef::deployment("shop", name)
 }
 
 impl Scene {
@@ -70,7 +65,7 @@ impl Scene {
         board.list(name("web"), target("frontend"), INTERVAL);
         board.list(name("api"), target("api"), INTERVAL);
         let other = AutoscalerRef { namespace: "bank".into(), name: "vault".into() };
-        board.list(other, TargetRef { namespace: "bank".into(), ..target("vault") }, INTERVAL);
+        board.list(other, TargetRef::deployment("bank", "vault"), INTERVAL);
         let clock = Hand(Arc::new(Mutex::new(Timestamp::from_secs(1000))));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = Client::of(listener.local_addr().unwrap());

@@ -85,19 +85,21 @@ fn announced(autoscaler: &LearnedAutoscaler) -> Result<Deciders> {
 fn deciders(autoscaler: &LearnedAutoscaler) -> Result<Deciders> {
     let spec = &autoscaler.spec;
     let name = autoscaler.metadata.name.clone().unwrap_or_default();
-    let fallback = spec.fallback.clone().unwrap_or_default();
-    let fallback = hpa(spec, &fallback).with_context(|| format!("{name}: spec.fallback"))?;
-    let (policy, decider) = match &spec.policy {
+    let other = |rules| hpa(spec, rules).with_context(|| format!("{name}: spec.fallback"));
+    match &spec.policy {
         PolicyRef::HorizontalPodAutoscaler(rules) => {
-            let hpa =
+            let policy =
                 hpa(spec, rules).with_context(|| format!("{name}: spec.policy.horizontalPodAutoscaler"))?;
-            (hpa, "hpa".to_owned())
+            let fallback = spec.fallback.as_ref().map(other).transpose()?;
+            Ok(Deciders { name: "hpa".into(), policy, fallback })
         }
         PolicyRef::Model(model) => {
-            learned(&model.path).with_context(|| format!("{name}: spec.policy.model.path"))?
+            let (policy, decider) =
+                learned(&model.path).with_context(|| format!("{name}: spec.policy.model.path"))?;
+            let fallback = other(&spec.fallback.clone().unwrap_or_default())?;
+            Ok(Deciders { name: decider.into(), policy, fallback: Some(fallback) })
         }
-    };
-    Ok(Deciders { name: decider.into(), policy, fallback })
+    }
 }
 
 fn hpa(spec: &LearnedAutoscalerSpec, rules: &HpaRules) -> Result<Box<dyn Policy + Send>> {

@@ -1,8 +1,8 @@
 //! Whether measurements can be acted on.
 
-use crate::measurement::Measurement;
+use crate::measurement::{LatencySummary, Measurement};
 use crate::policy::Observation;
-use crate::units::RequestRate;
+use crate::units::{RequestRate, Timestamp};
 use crate::validate::{ConfigError, Validate, count_in_range};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -59,11 +59,30 @@ impl Hysteresis {
     }
 }
 
-/// Watches measurements: stale at once, fresh again only after a while.
+/// What counters give. CPU use comes from another source.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Numbers {
+    arrival_rate: RequestRate,
+    latency: Option<LatencySummary>,
+    in_flight: f64,
+    queued: f64,
+}
+
+/// The newest measurement, and how many in a row have had its numbers.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    at: Timestamp,
+    numbers: Numbers,
+    length: u32,
+}
+
+/// Watches measurements: stale at once, fresh again only after a while. It keeps what it has to know of those that it has
+/// seen, so that observations need not go back further than to the last look.
 #[derive(Clone, Debug)]
 pub struct FreshnessGate {
     config: FreshnessConfig,
     trust: Hysteresis,
+    run: Option<Run>,
 }
 
 impl Validate for FreshnessConfig {
@@ -73,7 +92,7 @@ impl Validate for FreshnessConfig {
         count_in_range("max_age_s", u64::from(self.max_age_s), 1, 3600)?;
         count_in_range("recover_after", u64::from(self.recover_after), 1, 1000)?;
         count_in_range("frozen_after", u64::from(self.frozen_after), 2, 1000)?;
-        Ok(FreshnessGate { config: self, trust: Hysteresis::new(self.recover_after) })
+        Ok(FreshnessGate { config: self, trust: Hysteresis::new(self.recover_after), run: None })
     }
 }
 
@@ -81,6 +100,7 @@ impl FreshnessGate {
     /// Forgets what it saw.
     pub fn reset(&mut self) {
         self.trust.reset();
+        self.run = None;
     }
 
     /// Looks at the newest measurements.
@@ -93,18 +113,34 @@ impl FreshnessGate {
                 && m.arrival_rate.per_second().is_finite()
                 && m.cpu_utilization.is_none_or(|u| u.fraction().is_finite())
         });
-        self.trust.look(good && !self.is_frozen(observation.history))
+        self.take_in(observation.history);
+        self.trust.look(good && !self.is_frozen())
+    }
+
+    /// Counts on from the measurement seen last. One that is older than it, and there alone, is from after a clock was set
+    /// back: all is counted anew.
+    fn take_in(&mut self, history: &[Measurement]) {
+        if let (Some(run), Some(newest)) = (self.run, history.last())
+            && newest.at < run.at
+        {
+            self.run = None;
+        }
+        let known = self.run.map(|run| run.at);
+        let new = known.map_or(0, |known| history.partition_point(|m| m.at <= known));
+        for measurement in &history[new..] {
+            let &Measurement { at, arrival_rate, latency, in_flight, queued, .. } = measurement;
+            let numbers = Numbers { arrival_rate, latency, in_flight, queued };
+            let before = self.run.filter(|run| run.numbers == numbers).map_or(0, |run| run.length);
+            self.run = Some(Run { at, numbers, length: before.saturating_add(1) });
+        }
     }
 
     /// Counters of a living service never give the same rates and latencies time and again. An idle one has only zeros
-    /// to show, and CPU use comes from another source than the rest.
-    fn is_frozen(&self, history: &[Measurement]) -> bool {
-        let count = self.config.frozen_after as usize;
-        let Some(recent) = history.len().checked_sub(count).map(|from| &history[from..]) else {
-            return false;
-        };
-        let shown = |m: &Measurement| (m.arrival_rate, m.latency, m.in_flight, m.queued);
-        recent[0].arrival_rate > RequestRate::ZERO && recent.iter().all(|m| shown(m) == shown(&recent[0]))
+    /// to show.
+    fn is_frozen(&self) -> bool {
+        self.run.is_some_and(|run| {
+            run.length >= self.config.frozen_after && run.numbers.arrival_rate > RequestRate::ZERO
+        })
     }
 }
 
@@ -112,7 +148,7 @@ impl FreshnessGate {
 mod tests {
     use super::*;
     use crate::guard::testing::{measurement, seen};
-    use crate::units::{Replicas, Timestamp};
+    use crate::units::Replicas;
 
     const NOW: Timestamp = Timestamp::from_secs(1000);
 
@@ -138,15 +174,36 @@ mod tests {
     fn the_same_numbers_time_and_again_are_not_believed_unless_they_are_zero() {
         let mut gate = FreshnessConfig { frozen_after: 3, ..FreshnessConfig::default() }.validate().unwrap();
         let mut look = |rates: [f64; 3]| {
-            let history = rates.map(|rate| Measurement {
-                arrival_rate: RequestRate::new(rate).unwrap(),
-                ..measurement(NOW, 1)
-            });
+            let of = |k: usize| NOW + Duration::from_secs(k as u64);
+            let history: Vec<Measurement> =
+                rates.iter().enumerate().map(|(k, &rate)| of_rate(of(k), rate)).collect();
             gate.reset();
-            gate.look(&seen(NOW, Replicas::ONE, &[], &history))
+            let at_once = gate.look(&seen(of(3), Replicas::ONE, &[], &history));
+            // The same one by one, the last of them looked at twice.
+            gate.reset();
+            let one_by_one =
+                [0, 1, 2, 2].map(|k| gate.look(&seen(of(3), Replicas::ONE, &[], &history[k..=k])));
+            assert_eq!(one_by_one[2..], [at_once; 2]);
+            at_once
         };
         assert_eq!(look([7.0, 7.0, 7.1]), Freshness::Fresh);
         assert_eq!(look([0.0, 0.0, 0.0]), Freshness::Fresh);
         assert_eq!(look([7.0, 7.0, 7.0]), Freshness::Stale);
+        assert_eq!(look([7.1, 7.0, 7.0]), Freshness::Fresh, "two in a row");
+    }
+
+    #[test]
+    fn after_a_clock_was_set_back_all_is_counted_anew() {
+        let mut gate = FreshnessConfig { frozen_after: 3, recover_after: 1, ..FreshnessConfig::default() }
+            .validate()
+            .unwrap();
+        let mut look = |at: Timestamp| gate.look(&seen(at, Replicas::ONE, &[], &[of_rate(at, 7.0)]));
+        let later = |seconds| NOW + Duration::from_secs(seconds);
+        assert_eq!([later(900), later(915), NOW, later(15)].map(&mut look), [Freshness::Fresh; 4]);
+        assert_eq!(look(later(30)), Freshness::Stale);
+    }
+
+    fn of_rate(at: Timestamp, rate: f64) -> Measurement {
+        Measurement { arrival_rate: RequestRate::new(rate).unwrap(), ..measurement(at, 1) }
     }
 }

@@ -112,7 +112,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = ServiceConfig {
         autoscalers: Autoscalers::Given(autoscalers(targets as usize)?),
         deciders: Box::new(|autoscaler| {
-            Ok(Deciders { name: "hpa".into(), policy: hpa(autoscaler)?, fallback: hpa(autoscaler)? })
+            Ok(Deciders { name: "hpa".into(), policy: hpa(autoscaler)?, fallback: None })
         }),
         prometheus: PrometheusConfig::at(&address),
         listen: None,

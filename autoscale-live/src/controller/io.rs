@@ -120,5 +120,5 @@ pub enum Command {
     /// Send [`Input::Wake`] then. A later command replaces an earlier one.
     WakeAt(Timestamp),
     /// Keep this: in a log, as an Event, in a status.
-    Record(Box<DecisionRecord>),
+    Record(Arc<DecisionRecord>),
 }

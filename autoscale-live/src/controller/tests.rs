@@ -41,7 +41,7 @@ impl TimeLine {
         let deciders = Deciders {
             name: "wish".into(),
             policy: Box::new(Wish(wish)),
-            fallback: Box::new(Wish(wish + 1)),
+            fallback: Some(Box::new(Wish(wish + 1))),
         };
         let mut controller = Controller::new(config.validate().unwrap(), deciders, Seed::root(1));
         let now = Timestamp::from_secs(1_000_000);
@@ -76,7 +76,7 @@ impl TimeLine {
     fn decision(&mut self, prometheus: Option<f64>) -> DecisionRecord {
         let commands = self.period(prometheus);
         let record = commands.into_iter().find_map(|command| match command {
-            Command::Record(record) => Some(*record),
+            Command::Record(record) => Some(Arc::unwrap_or_clone(record)),
             _ => None,
         });
         record.expect("a decision is recorded")

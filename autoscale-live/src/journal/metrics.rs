@@ -4,6 +4,7 @@ use crate::controller::{Block, DecisionRecord, Effect, SloState};
 use crate::shell::Journal;
 use crate::target::TargetRef;
 use autoscale_core::guard::Rung;
+use autoscale_core::units::Replicas;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -14,13 +15,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What is shown of a target.
+/// Who made a decision, and what was done about it.
+type Kind = (&'static str, &'static str);
+
+/// What replicas are.
+const WHAT: [&str; 3] = ["current", "wished", "granted"];
+
+/// What is shown of a target. There may be thousands, each with a few kinds of decisions.
 #[derive(Debug, Default)]
 struct Numbers {
     /// Decisions by who made them and what was done about them.
-    decisions: BTreeMap<(&'static str, &'static str), u64>,
-    /// Replicas, by what they are: of the last decision.
-    replicas: [(&'static str, i64); 3],
+    decisions: Vec<(Kind, u64)>,
+    /// Replicas of the last decision, as [`WHAT`] has them.
+    replicas: [u32; 3],
     /// Seconds; of the newest measurement when the last decision was made.
     age: Option<f64>,
     /// Whether the service was within its objective then.
@@ -74,15 +81,15 @@ impl Collector for Shared {
         let help = "Decisions by who made them and what was done about them, or what stood against that";
         let mut metric = to.encode_descriptor("decisions", help, None, counter)?;
         for (target, numbers) in &*all {
-            for (&(by, effect), &count) in &numbers.decisions {
+            for &((by, effect), count) in &numbers.decisions {
                 sample(&mut metric, target, &[("by", by), ("effect", effect)], &ConstCounter::new(count))?;
             }
         }
         let help = "Replicas: asked for now, wished for, granted";
         let mut metric = to.encode_descriptor("replicas", help, None, gauge)?;
         for (target, numbers) in &*all {
-            for (what, count) in numbers.replicas {
-                sample(&mut metric, target, &[("what", what)], &ConstGauge::new(count))?;
+            for (what, count) in WHAT.into_iter().zip(numbers.replicas) {
+                sample(&mut metric, target, &[("what", what)], &ConstGauge::new(i64::from(count)))?;
             }
         }
         let help = "Age of the newest measurement that the last decision was made on";
@@ -123,13 +130,15 @@ impl Journal for Metrics {
             all.insert(target.clone(), Numbers::default());
         }
         let Some(numbers) = all.get_mut(target) else { return };
-        *numbers.decisions.entry((by(record.rung), effect(&record.effect))).or_default() += 1;
-        numbers.replicas = [
-            ("current", record.spec),
-            ("wished", record.wish.target.or(record.spec)),
-            ("granted", record.granted.replicas),
-        ]
-        .map(|(what, count)| (what, i64::from(count.get())));
+        let kind = (by(record.rung), effect(&record.effect));
+        if let Some((_, count)) = numbers.decisions.iter_mut().find(|(known, _)| *known == kind) {
+            *count += 1;
+        } else {
+            numbers.decisions.reserve_exact(1);
+            numbers.decisions.push((kind, 1));
+        }
+        let wished = record.wish.target.or(record.spec);
+        numbers.replicas = [record.spec, wished, record.granted.replicas].map(Replicas::get);
         let age = |m: &autoscale_core::measurement::Measurement| record.at.since(m.at) + m.age;
         numbers.age = record.measurement.as_ref().map(|measurement| age(measurement).as_secs_f64());
         numbers.within_slo = match record.slo {

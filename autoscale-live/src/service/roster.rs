@@ -1,6 +1,6 @@
 //! Which autoscalers there are, and what has changed since they were looked at last.
 
-use crate::spec::{Finding, LearnedAutoscaler, LearnedAutoscalerSpec};
+use crate::spec::{Finding, LearnedAutoscaler};
 use crate::target::TargetRef;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
@@ -39,15 +39,15 @@ pub(super) struct Changes<C> {
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(super) struct Roster {
-    taken_on: BTreeMap<TargetRef, (Resource, LearnedAutoscalerSpec)>,
+    taken_on: BTreeMap<TargetRef, Box<Resource>>,
     /// By namespace and name, what was said of those that were refused.
     refused: BTreeMap<Key, Said>,
 }
 
 impl Resource {
-    fn of(autoscaler: &LearnedAutoscaler) -> Self {
+    fn of(autoscaler: &LearnedAutoscaler, target: &TargetRef) -> Self {
         Self {
-            namespace: autoscaler.target().namespace,
+            namespace: Arc::clone(&target.namespace),
             name: autoscaler.name_any().into(),
             uid: autoscaler.metadata.uid.as_deref().map(Into::into),
             generation: autoscaler.metadata.generation,
@@ -77,17 +77,18 @@ impl Roster {
             refused: Vec::new(),
         };
         let before: BTreeMap<TargetRef, Key> =
-            self.taken_on.iter().map(|(target, (resource, _))| (target.clone(), resource.key())).collect();
+            self.taken_on.iter().map(|(target, resource)| (target.clone(), resource.key())).collect();
         let mut holders: BTreeMap<TargetRef, Arc<str>> = BTreeMap::new();
         let mut refused = BTreeMap::new();
         for autoscaler in all {
-            let (target, resource) = (autoscaler.target(), Resource::of(&autoscaler));
+            let target = autoscaler.target();
+            let resource = Resource::of(&autoscaler, &target);
             let made = if let Some(holder) = holders.get(&target) {
                 let message = format!("{target} is scaled by the LearnedAutoscaler {holder}, which is older");
                 Err(("TargetTaken", message))
             } else {
                 holders.insert(target.clone(), Arc::clone(&resource.name));
-                if self.is_unchanged(&target, &resource, &autoscaler.spec) {
+                if self.is_unchanged(&target, &resource) {
                     continue;
                 }
                 self.taken_on.remove(&target);
@@ -95,7 +96,7 @@ impl Roster {
             };
             match made {
                 Ok(made) => {
-                    self.taken_on.insert(target.clone(), (resource, autoscaler.spec));
+                    self.taken_on.insert(target.clone(), Box::new(resource));
                     changes.taken_on.push((target, made));
                 }
                 Err((reason, message)) => {
@@ -110,7 +111,7 @@ impl Roster {
         }
         self.refused = refused;
         self.taken_on.retain(|target, _| holders.contains_key(target));
-        let now: BTreeSet<Key> = self.taken_on.values().map(|(resource, _)| resource.key()).collect();
+        let now: BTreeSet<Key> = self.taken_on.values().map(|resource| resource.key()).collect();
         for (target, key) in before {
             if !self.taken_on.contains_key(&target) {
                 changes.dismissed.push(target);
@@ -122,24 +123,21 @@ impl Roster {
         changes
     }
 
-    /// Its status changes with each decision; only another specification, or another resource, is news.
-    fn is_unchanged(
-        &mut self,
-        target: &TargetRef,
-        resource: &Resource,
-        spec: &LearnedAutoscalerSpec,
-    ) -> bool {
-        let Some((before, known)) = self.taken_on.get_mut(target) else { return false };
-        let same = before.key() == resource.key() && known == spec;
+    /// Its status changes with each decision; only another specification, which the API server counts, or another resource, is
+    /// news.
+    fn is_unchanged(&mut self, target: &TargetRef, resource: &Resource) -> bool {
+        let Some(before) = self.taken_on.get_mut(target) else { return false };
+        let known = |r: &Resource| (r.key(), r.uid.clone(), r.generation);
+        let same = resource.generation.is_some() && known(before) == known(resource);
         if same {
-            before.clone_from(resource);
+            (**before).clone_from(resource);
         }
         same
     }
 
     /// The resource that has this target.
     pub(super) fn resource(&self, target: &TargetRef) -> Option<&Resource> {
-        self.taken_on.get(target).map(|(resource, _)| resource)
+        self.taken_on.get(target).map(|resource| &**resource)
     }
 
     /// Those that cannot be used, and why.
@@ -194,7 +192,7 @@ mod tests {
         active.status = Some(crate::spec::LearnedAutoscalerStatus::default());
         let changes = roster.settle(vec![active.clone()], name);
         assert_eq!((targets(&changes), changes.dismissed.len()), (vec![], 1), "a status is no news");
-        active.spec.mode = SpecMode::Active;
+        (active.spec.mode, active.metadata.generation) = (SpecMode::Active, Some(2));
         assert_eq!(targets(&roster.settle(vec![active], name)), [("web", "web")]);
         let other = autoscaler("other", "web", LATE);
         let changes = roster.settle(vec![other], name);
@@ -224,7 +222,7 @@ mod tests {
         assert!(roster.settle(vec![web.clone()], fail).refused.is_empty());
         assert_eq!(targets(&roster.settle(vec![web.clone()], name)), [("web", "web")]);
         let mut worse = web;
-        worse.spec.max_replicas = 1;
+        (worse.spec.max_replicas, worse.metadata.generation) = (1, Some(2));
         let changes = roster.settle(vec![worse], fail);
         assert_eq!((changes.refused.len(), changes.dismissed.len()), (1, 1), "nothing runs by an old word");
         assert!(roster.targets().is_empty());

@@ -1,19 +1,28 @@
-//! One look at all targets: Prometheus, the pods, and what they use.
+//! One look at all targets: Prometheus, the pods, and what they use. Prometheus is asked for all of them in one go, the metrics
+//! API by namespace; whose namespace has answered is decided on while others are being asked.
 
 use crate::shell::{Sighting, Source};
-use crate::source::{Collector, ServiceMetrics};
+use crate::source::{Collector, MetricsFault, ServiceMetrics};
 use crate::target::TargetRef;
-use crate::target::usage::usage;
+use crate::target::usage::{Samples, usage};
 use crate::target::watch::Watch;
 use autoscale_core::measurement::{Measurement, ReplicaCounts, cpu_utilization, memory_bytes};
-use autoscale_core::sample::{PodPhase, PodSample, UsageSample};
+use autoscale_core::sample::{PodPhase, PodSample};
 use autoscale_core::units::{Replicas, Timestamp};
+use futures_util::{FutureExt, StreamExt, stream};
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc;
+
+/// Namespaces whose samples are asked for at the same time.
+const AT_ONCE: usize = 4;
 
 /// What could not be seen at the last look, by whose it is or where it was asked for.
 pub(super) type Faults = Arc<Mutex<BTreeMap<String, Arc<str>>>>;
+
+/// What Prometheus shows of a target.
+type Shown = (TargetRef, Result<ServiceMetrics, MetricsFault>);
 
 /// Looks.
 pub(super) struct Sights {
@@ -33,50 +42,64 @@ impl Sights {
         Arc::clone(&self.faults)
     }
 
-    /// Usage samples by namespace and pod; none where the metrics API has none to give.
-    async fn usage(
-        &self,
-        targets: &[TargetRef],
-        faults: &mut BTreeMap<String, Arc<str>>,
-    ) -> BTreeMap<Arc<str>, BTreeMap<Arc<str>, UsageSample>> {
-        let namespaces: BTreeSet<Arc<str>> =
-            targets.iter().map(|target| Arc::clone(&target.namespace)).collect();
-        let mut all = BTreeMap::new();
-        for namespace in namespaces {
-            match usage(&self.client, &namespace).await {
-                Ok(samples) => _ = all.insert(namespace, samples),
-                Err(fault) => _ = faults.insert(format!("usage in {namespace}"), fault.to_string().into()),
-            }
+    /// What Prometheus shows of all of them, by namespace.
+    async fn metrics(&self, targets: &[TargetRef], at: Timestamp) -> BTreeMap<Arc<str>, Vec<Shown>> {
+        let mut namespaces: BTreeMap<Arc<str>, Vec<Shown>> = BTreeMap::new();
+        for (target, metrics) in targets.iter().zip(self.collector.collect(targets, at).await) {
+            namespaces.entry(Arc::clone(&target.namespace)).or_default().push((target.clone(), metrics));
         }
-        all
+        namespaces
+    }
+
+    /// A target with its pods and what they use.
+    fn sighting(&self, (target, metrics): Shown, samples: &Samples) -> (TargetRef, Sighting) {
+        let pods = self.watch.pods(&target).map(|mut pods| {
+            for pod in &mut pods {
+                pod.usage = samples.get(&pod.name).cloned();
+            }
+            pods
+        });
+        let seen = |metrics| pods.as_deref().map(|pods| measurement(&metrics, pods));
+        let measurement = metrics.ok().and_then(seen);
+        (target, Sighting { measurement, pods, series: Vec::new() })
     }
 }
 
 impl Source for Sights {
-    async fn collect(&self, targets: Vec<TargetRef>, at: Timestamp) -> BTreeMap<TargetRef, Sighting> {
-        let mut faults = BTreeMap::new();
-        let (metrics, mut usage) =
-            tokio::join!(self.collector.collect(&targets, at), self.usage(&targets, &mut faults));
-        for (target, metrics) in &metrics {
-            if let Err(fault) = metrics {
-                faults.insert(format!("metrics of {target}"), fault.to_string().into());
-            }
-        }
-        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
-        let sighting = |(target, metrics): (TargetRef, Result<ServiceMetrics, _>)| {
-            let samples = usage.entry(Arc::clone(&target.namespace)).or_default();
-            let pods = self.watch.pods(&target).map(|mut pods| {
-                for pod in &mut pods {
-                    pod.usage = samples.get(&pod.name).cloned();
+    async fn collect(
+        &self,
+        targets: Vec<TargetRef>,
+        at: Timestamp,
+        tell: mpsc::Sender<Vec<(TargetRef, Sighting)>>,
+    ) {
+        let namespaces: BTreeSet<Arc<str>> =
+            targets.iter().map(|target| Arc::clone(&target.namespace)).collect();
+        let metrics = async { Arc::new(Mutex::new(self.metrics(&targets, at).await)) }.shared();
+        let looks = namespaces.into_iter().map(async |namespace| {
+            let (samples, metrics) = tokio::join!(usage(&self.client, &namespace), metrics.clone());
+            let shown = lock(&metrics).remove(&namespace).unwrap_or_default();
+            let mut faults = Vec::new();
+            for (target, metrics) in &shown {
+                if let Err(fault) = metrics {
+                    faults.push((format!("metrics of {target}"), fault.to_string().into()));
                 }
-                pods
+            }
+            let samples = samples.unwrap_or_else(|fault| {
+                faults.push((format!("usage in {namespace}"), fault.to_string().into()));
+                Samples::new()
             });
-            let seen = |metrics| pods.as_deref().map(|pods| measurement(&metrics, pods));
-            let measurement = metrics.ok().and_then(seen);
-            (target, Sighting { measurement, pods, series: Vec::new() })
-        };
-        metrics.into_iter().map(sighting).collect()
+            let sightings = shown.into_iter().map(|shown| self.sighting(shown, &samples)).collect();
+            // Nobody waits for it when the shell is gone.
+            let _ = tell.send(sightings).await;
+            faults
+        });
+        let faults: Vec<_> = stream::iter(looks).buffer_unordered(AT_ONCE).collect().await;
+        *lock(&self.faults) = faults.into_iter().flatten().collect();
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What Prometheus and the API server show together. What was asked for is the controller's to know.

@@ -27,7 +27,8 @@ pub(super) struct Staffing {
     pub(super) roster: Arc<Mutex<Roster>>,
     pub(super) deciders: Box<MakeDeciders>,
     pub(super) executor: Arc<Executor>,
-    pub(super) board: Board,
+    /// Where KEDA looks, if it does.
+    pub(super) board: Option<Board>,
 }
 
 /// Where changes go to.
@@ -45,8 +46,10 @@ impl Staffing {
     pub(super) fn settle(&self, all: Vec<LearnedAutoscaler>) -> Changes<Controller> {
         let mut roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
         let changes = roster.settle(all, |autoscaler| self.controller(autoscaler));
-        for (namespace, name) in &changes.released {
-            self.board.strike(&AutoscalerRef { namespace: Arc::clone(namespace), name: Arc::clone(name) });
+        if let Some(board) = &self.board {
+            for (namespace, name) in &changes.released {
+                board.strike(&AutoscalerRef { namespace: Arc::clone(namespace), name: Arc::clone(name) });
+            }
         }
         changes
     }
@@ -56,11 +59,13 @@ impl Staffing {
         let setup =
             told.validate().map_err(|error| ("Invalid", format!("spec.{}", in_terms_of_the_spec(&error))))?;
         let deciders = (self.deciders)(autoscaler).map_err(|error| ("PolicyUnusable", error))?;
-        self.executor.respect(&autoscaler.target(), told.ownership);
         let target = autoscaler.target();
-        let named =
-            AutoscalerRef { namespace: Arc::clone(&target.namespace), name: autoscaler.name_any().into() };
-        self.board.list(named, target, deciders.policy.cadence().period);
+        self.executor.respect(&target, told.ownership);
+        if let Some(board) = &self.board {
+            let namespace = Arc::clone(&target.namespace);
+            let named = AutoscalerRef { namespace, name: autoscaler.name_any().into() };
+            board.list(named, target, deciders.policy.cadence().period);
+        }
         Ok(Controller::new(setup, deciders, Seed::root(0)))
     }
 

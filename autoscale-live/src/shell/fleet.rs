@@ -8,13 +8,14 @@ use crate::target::TargetRef;
 use autoscale_core::units::{Replicas, Timestamp};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A controller's command, with the target that it is for.
 pub(super) enum Order {
     Collect(TargetRef, Round),
     Scale { target: TargetRef, ticket: Ticket, from: Replicas, to: Replicas },
-    Record(TargetRef, Box<DecisionRecord>),
+    Record(TargetRef, Arc<DecisionRecord>),
 }
 
 struct Member {
@@ -27,7 +28,8 @@ struct Member {
 /// The controllers of many workloads.
 #[derive(Default)]
 pub struct Fleet {
-    members: BTreeMap<TargetRef, Member>,
+    /// Boxed, as large things are in whatever there may be thousands of: half of a tree's places are empty.
+    members: BTreeMap<TargetRef, Box<Member>>,
     /// By when they want to be woken.
     alarms: BTreeSet<(Timestamp, TargetRef)>,
     /// When any were woken last.
@@ -60,10 +62,10 @@ impl Fleet {
         let late = now.since(Timestamp::ZERO).as_micros() % period;
         let first = now + Duration::from_micros(((period - late) % period) as u64);
         self.alarms.insert((first, target.clone()));
-        self.members.insert(target, Member { controller, wake_at: Some(first), workload });
+        self.members.insert(target, Box::new(Member { controller, wake_at: Some(first), workload }));
     }
 
-    fn remove(&mut self, target: &TargetRef) -> Option<Member> {
+    fn remove(&mut self, target: &TargetRef) -> Option<Box<Member>> {
         let member = self.members.remove(target)?;
         if let Some(at) = member.wake_at {
             self.alarms.remove(&(at, target.clone()));

@@ -20,7 +20,12 @@ impl Clock for TestClock {
 struct Stub(Arc<Mutex<Vec<(Timestamp, usize)>>>);
 
 impl Source for Stub {
-    async fn collect(&self, targets: Vec<TargetRef>, at: Timestamp) -> BTreeMap<TargetRef, Sighting> {
+    async fn collect(
+        &self,
+        targets: Vec<TargetRef>,
+        at: Timestamp,
+        tell: mpsc::Sender<Vec<(TargetRef, Sighting)>>,
+    ) {
         self.0.lock().unwrap().push((at, targets.len()));
         tokio::time::sleep(Duration::from_millis(300)).await;
         let measurement = Measurement {
@@ -38,8 +43,9 @@ impl Source for Stub {
         };
         let sighting =
             Sighting { measurement: Some(measurement), pods: Some(Vec::new()), series: Vec::new() };
-        let known = targets.into_iter().filter(|target| &*target.name != "dark");
-        known.map(|target| (target, sighting.clone())).collect()
+        for target in targets.into_iter().filter(|target| &*target.name != "dark") {
+            tell.send(vec![(target, sighting.clone())]).await.unwrap();
+        }
     }
 }
 
@@ -69,19 +75,14 @@ impl Journal for Kept {
 }
 
 fn target(name: &str) -> TargetRef {
-    TargetRef {
-        namespace: "shop".into(),
-        api_version: "apps/v1".into(),
-        kind: "Deployment".into(),
-        name: name.into(),
-    }
+    TargetRef::deployment("shop", name)
 }
 
 fn controller() -> Controller {
     let limits = LimitsConfig { min_replicas: 1, max_replicas: 40, max_step_up: None, max_step_down: None };
     let config = ControllerConfig { mode: Mode::Active, ..ControllerConfig::within(limits) };
     let fixed = |count| Box::new(Fixed::new(Replicas::new(count), Duration::from_secs(15)));
-    let deciders = Deciders { name: "fixed".into(), policy: fixed(7), fallback: fixed(8) };
+    let deciders = Deciders { name: "fixed".into(), policy: fixed(7), fallback: Some(fixed(8)) };
     Controller::new(config.validate().unwrap(), deciders, Seed::root(1))
 }
 

@@ -7,15 +7,21 @@ use crate::target::TargetRef;
 use autoscale_core::measurement::LatencySummary;
 use autoscale_core::units::{RequestRate, Timestamp};
 use autoscale_core::validate::{ConfigError, count_in_range};
-use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use prometheus_http_query::{Client, InstantQueryBuilder};
-use reqwest::{StatusCode, Url};
+use reqwest::{Response, StatusCode, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
+use tokio::time::Instant;
+
+/// Queries that are asked at the same time. An answer on ten thousand services is a megabyte.
+const AT_ONCE: usize = 4;
+/// Room that is made for an answer of a stated length before any of it has come.
+const MOST_AT_FIRST: u64 = 1 << 20;
 
 /// Which Prometheus, and how to ask it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,7 +35,7 @@ pub struct PrometheusConfig {
     /// A file with the certificates (PEM) of those that may vouch for it; the system's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
-    /// An answer must come within this, a second try included: 100 to 60,000 ms.
+    /// All answers must come within this, second tries included: 100 to 60,000 ms.
     #[serde(default = "five_seconds")]
     pub timeout_ms: u32,
     /// What rates are taken over: 5 to 3,600 s.
@@ -213,13 +219,13 @@ impl Collector {
         Ok(Self { client, config, timeout })
     }
 
-    /// What is known of each of them at the last whole second before `at`: one query a metric, all at the same time and for
-    /// the same moment.
+    /// What is known of each of them, in their order, at the last whole second before `at`: one query a metric, all for the
+    /// same moment.
     pub async fn collect(
         &self,
         targets: &[TargetRef],
         at: Timestamp,
-    ) -> BTreeMap<TargetRef, Result<ServiceMetrics, MetricsFault>> {
+    ) -> Vec<Result<ServiceMetrics, MetricsFault>> {
         let places = places(targets);
         let columns = self.columns(&places, targets.len(), at).await;
         let of = |target: &TargetRef| {
@@ -227,7 +233,7 @@ impl Collector {
             let place = places[&*target.namespace][&*target.name];
             row(columns, place, Timestamp::from_secs(whole_seconds(at)))
         };
-        targets.iter().map(|target| (target.clone(), of(target))).collect()
+        targets.iter().map(of).collect()
     }
 
     /// Each metric's values, or why there are none.
@@ -244,6 +250,7 @@ impl Collector {
         let by = format!("{namespace_label}, {workload_label}");
         let window = format!("{window_seconds}s");
         let header = self.config.auth.header()?;
+        let deadline = Instant::now() + self.timeout;
         let asked = Metric::ALL.map(async |metric| {
             let query = self.config.queries.query(metric, &selector, &by, &window);
             let mut request =
@@ -252,7 +259,7 @@ impl Collector {
                 request = request.header(name, value);
             }
             let read = |body: &[u8]| self.column(body, places, length);
-            let answer = tokio::time::timeout(self.timeout, async {
+            let answer = tokio::time::timeout_at(deadline, async {
                 match ask(request.clone(), read).await {
                     Err(Refusal { again: Again::Perhaps, .. }) => {
                         tokio::time::sleep(pause(at, metric)).await;
@@ -267,7 +274,8 @@ impl Collector {
             };
             (metric, column.map_err(|reason| MetricsFault::Query { metric, reason }))
         });
-        Ok(join_all(asked).await.into_iter().collect())
+        // On the heap, since all of them wait in there.
+        Ok(Box::pin(stream::iter(asked).buffer_unordered(AT_ONCE).collect()).await)
     }
 
     /// The values of an answer, each in its workload's place; series of others are nobody's.
@@ -320,7 +328,7 @@ async fn ask(
     let refused = |again, reason: String| Refusal { reason, again };
     let response = request.post_raw().await.map_err(|error| refused(Again::Perhaps, with_causes(&error)))?;
     let status = response.status();
-    let bytes = response.bytes().await.map_err(|error| refused(Again::Perhaps, with_causes(&error)))?;
+    let bytes = whole(response).await.map_err(|error| refused(Again::Perhaps, with_causes(&error)))?;
     let busy = status == StatusCode::TOO_MANY_REQUESTS;
     let again = if status.is_client_error() && !busy { Again::No } else { Again::Perhaps };
     let Answer { said, column, twice } = read(&bytes).map_err(|error| {
@@ -342,6 +350,15 @@ async fn ask(
     } else {
         twice.map_or(Ok(column), |twice| Err(refused(Again::No, twice)))
     }
+}
+
+/// The body, of which no part is kept twice.
+async fn whole(mut response: Response) -> reqwest::Result<Vec<u8>> {
+    let mut body = Vec::with_capacity(response.content_length().unwrap_or(0).min(MOST_AT_FIRST) as usize);
+    while let Some(part) = response.chunk().await? {
+        body.extend_from_slice(&part);
+    }
+    Ok(body)
 }
 
 /// An error with what it came from: the outermost alone tells little.

@@ -12,20 +12,29 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::core::{Expression, Selector, SelectorExt};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A pod, with what it is selected by.
+/// Key and value.
+type Label = (Box<str>, Box<str>);
+
+/// A pod, with what it is selected by. There may be tens of thousands, so that room matters.
 #[derive(Debug)]
 pub(super) struct Labelled {
-    labels: BTreeMap<String, String>,
+    labels: Box<[Label]>,
     sample: PodSample,
 }
 
 impl Labelled {
     /// What matters of a pod.
     pub(super) fn of(pod: &Pod) -> Self {
-        Self { labels: pod.labels().clone(), sample: sample(pod) }
+        let label = |(key, value): (&String, &String)| (key.as_str().into(), value.as_str().into());
+        Self { labels: pod.labels().iter().map(label).collect(), sample: sample(pod) }
+    }
+
+    fn is_selected(&self, selector: &Selector) -> bool {
+        let label = |(key, value): &Label| (key.to_string(), value.to_string());
+        selector.matches(&self.labels.iter().map(label).collect())
     }
 }
 
@@ -33,7 +42,8 @@ impl Labelled {
 #[derive(Debug, Default)]
 pub(super) struct Pods {
     table: Table<Labelled>,
-    by_label: BTreeMap<(String, String), BTreeSet<Arc<str>>>,
+    /// Names of those that have it, in order.
+    by_label: BTreeMap<Label, Vec<Arc<str>>>,
 }
 
 impl Pods {
@@ -41,9 +51,12 @@ impl Pods {
     pub(super) fn take(&mut self, change: Change<Labelled>) {
         match change {
             Change::Set(name, pod) => {
-                self.unlabel(&name);
-                for label in &pod.labels {
-                    label_with(&mut self.by_label, label, &name);
+                // Most news of a pod is of its status.
+                if self.table.get(&name).is_none_or(|before| before.labels != pod.labels) {
+                    self.unlabel(&name);
+                    for label in &pod.labels {
+                        label_with(&mut self.by_label, label, &name);
+                    }
                 }
                 self.table.take(Change::Set(name, pod));
             }
@@ -69,47 +82,51 @@ impl Pods {
         if !self.table.is_known() {
             return None;
         }
-        let selected = |pod: &&Labelled| selector.matches(&pod.labels);
-        // Among the pods of a namespace that holds many workloads, one label leads to the few that matter.
-        let exact = selector.clone().into_iter().find_map(|part| match part {
-            Expression::Equal(key, value) => Some((key, value)),
+        let selected = |pod: &&Labelled| pod.is_selected(selector);
+        // Among the pods of a namespace that holds many workloads, a label that few have leads to those that matter.
+        let candidates = selector.clone().into_iter().filter_map(|part| match part {
+            Expression::Equal(key, value) => {
+                let having = self.by_label.get(&(key.into(), value.into()));
+                Some(having.map_or(&[][..], Vec::as_slice))
+            }
             _ => None,
         });
-        let mut found: Vec<PodSample> = match exact {
-            Some(label) => {
-                let names = self.by_label.get(&label).into_iter().flatten();
-                names
-                    .filter_map(|name| self.table.get(name))
-                    .filter(selected)
-                    .map(|pod| pod.sample.clone())
-                    .collect()
-            }
-            None => self.table.rows().values().filter(selected).map(|pod| pod.sample.clone()).collect(),
+        let mut found: Vec<PodSample> = if let Some(names) = candidates.min_by_key(|names| names.len()) {
+            let pods = names.iter().filter_map(|name| self.table.get(name));
+            pods.filter(selected).map(|pod| pod.sample.clone()).collect()
+        } else {
+            let pods = self.table.rows().map(|(_, pod)| pod);
+            pods.filter(selected).map(|pod| pod.sample.clone()).collect()
         };
+        found.shrink_to_fit();
         found.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
         Some(found)
     }
 
     fn unlabel(&mut self, name: &Arc<str>) {
         let Some(pod) = self.table.get(name) else { return };
-        for (key, value) in &pod.labels {
-            let label = (key.clone(), value.clone());
-            if let Some(names) = self.by_label.get_mut(&label) {
-                names.remove(name);
+        for label in &pod.labels {
+            if let Some(names) = self.by_label.get_mut(label) {
+                if let Ok(place) = names.binary_search(name) {
+                    names.remove(place);
+                }
                 if names.is_empty() {
-                    self.by_label.remove(&label);
+                    self.by_label.remove(label);
                 }
             }
         }
     }
 }
 
-fn label_with(
-    index: &mut BTreeMap<(String, String), BTreeSet<Arc<str>>>,
-    (key, value): (&String, &String),
-    name: &Arc<str>,
-) {
-    index.entry((key.clone(), value.clone())).or_default().insert(Arc::clone(name));
+fn label_with(index: &mut BTreeMap<Label, Vec<Arc<str>>>, label: &Label, name: &Arc<str>) {
+    match index.get_mut(label) {
+        Some(names) => {
+            if let Err(place) = names.binary_search(name) {
+                names.insert(place, Arc::clone(name));
+            }
+        }
+        None => _ = index.insert(label.clone(), vec![Arc::clone(name)]),
+    }
 }
 
 /// What an autoscaler sees of a pod, without usage.
@@ -170,7 +187,7 @@ fn container_spec(container: &Container, kind: ContainerKind) -> ContainerSpec {
 }
 
 /// What is stated of CPU and memory.
-pub(super) fn resource_list(quantities: &BTreeMap<String, Quantity>) -> ResourceList {
+fn resource_list(quantities: &BTreeMap<String, Quantity>) -> ResourceList {
     let of = |resource: &str| quantities.get(resource).and_then(|quantity| milli(&quantity.0));
     ResourceList { cpu: of("cpu"), memory: of("memory") }
 }

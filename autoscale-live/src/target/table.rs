@@ -36,8 +36,9 @@ impl<V> Change<V> {
 
 #[derive(Debug)]
 pub(super) struct Table<V> {
-    rows: BTreeMap<Arc<str>, V>,
-    list: BTreeMap<Arc<str>, V>,
+    /// Boxed, for half of a tree's places are empty.
+    rows: BTreeMap<Arc<str>, Box<V>>,
+    list: BTreeMap<Arc<str>, Box<V>>,
     known: bool,
 }
 
@@ -53,14 +54,14 @@ impl<V> Table<V> {
         match change {
             Change::List => self.list.clear(),
             Change::Listed(name, row) => {
-                self.list.insert(name, row);
+                self.list.insert(name, Box::new(row));
             }
             Change::Whole => {
                 self.rows = std::mem::take(&mut self.list);
                 self.known = true;
             }
             Change::Set(name, row) => {
-                self.rows.insert(name, row);
+                self.rows.insert(name, Box::new(row));
             }
             Change::Gone(name) => {
                 self.rows.remove(&name);
@@ -74,10 +75,11 @@ impl<V> Table<V> {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&V> {
-        self.rows.get(name)
+        self.rows.get(name).map(|row| &**row)
     }
 
-    pub(super) fn rows(&self) -> &BTreeMap<Arc<str>, V> {
-        &self.rows
+    /// All, by name.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&Arc<str>, &V)> {
+        self.rows.iter().map(|(name, row)| (name, &**row))
     }
 }

@@ -1,13 +1,13 @@
 //! What pods use, from the resource metrics API (`metrics.k8s.io/v1beta1`).
 
 use super::kubernetes::{ANSWER_WITHIN, late, timestamp, words};
-use super::pods::resource_list;
-use autoscale_core::sample::{ContainerUsage, UsageSample};
+use super::quantity::milli;
+use autoscale_core::sample::{ContainerUsage, ResourceList, UsageSample};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Client;
 use kube::api::ListParams;
-use kube::core::{ObjectMeta, Request};
+use kube::core::Request;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ struct PodMetricsList {
 
 #[derive(Debug, Deserialize)]
 struct PodMetrics {
-    metadata: ObjectMeta,
+    metadata: Named,
     timestamp: Time,
     /// As Go writes a duration: `15.02s`.
     window: kube::core::Duration,
@@ -41,17 +41,31 @@ struct PodMetrics {
 }
 
 #[derive(Debug, Deserialize)]
+struct Named {
+    name: Option<Arc<str>>,
+}
+
+#[derive(Debug, Deserialize)]
 struct ContainerMetrics {
     name: Arc<str>,
     #[serde(default)]
-    usage: BTreeMap<String, Quantity>,
+    usage: Used,
 }
 
-/// The samples of all pods in a namespace, by pod.
+#[derive(Debug, Default, Deserialize)]
+struct Used {
+    cpu: Option<Quantity>,
+    memory: Option<Quantity>,
+}
+
+/// Samples by pod.
+pub type Samples = BTreeMap<Arc<str>, UsageSample>;
+
+/// The samples of all pods in a namespace.
 ///
 /// # Errors
 /// When the API is absent or does not answer.
-pub async fn usage(client: &Client, namespace: &str) -> Result<BTreeMap<Arc<str>, UsageSample>, UsageError> {
+pub async fn usage(client: &Client, namespace: &str) -> Result<Samples, UsageError> {
     let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods");
     let request = Request::new(path).list(&ListParams::default());
     let request = request.map_err(|e| UsageError::Failed(e.to_string().into()))?;
@@ -66,10 +80,12 @@ pub async fn usage(client: &Client, namespace: &str) -> Result<BTreeMap<Arc<str>
 /// A pod without a name is nobody's.
 fn sample(pod: PodMetrics) -> Option<(Arc<str>, UsageSample)> {
     let containers = pod.containers.into_iter();
-    let containers = containers.map(|c| ContainerUsage { name: c.name, usage: resource_list(&c.usage) });
+    let value = |quantity: Option<Quantity>| quantity.and_then(|quantity| milli(&quantity.0));
+    let list = |used: Used| ResourceList { cpu: value(used.cpu), memory: value(used.memory) };
+    let containers = containers.map(|c| ContainerUsage { name: c.name, usage: list(c.usage) });
     let window = Duration::from(pod.window);
     let timestamp = timestamp(pod.timestamp.0);
-    Some((pod.metadata.name?.into(), UsageSample { timestamp, window, containers: containers.collect() }))
+    Some((pod.metadata.name?, UsageSample { timestamp, window, containers: containers.collect() }))
 }
 
 #[cfg(test)]

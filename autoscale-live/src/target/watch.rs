@@ -35,6 +35,9 @@ use tokio::time::Instant;
 /// A kind that the cluster does not know is looked for again after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
+/// Objects of a list that come at a time. An object takes many times the room of what is kept of it.
+const PAGE: u32 = 100;
+
 /// A watch that works again says nothing before something happens; one that does not fails again well within this time.
 const OVER_AFTER: Duration = Duration::from_secs(120);
 
@@ -257,7 +260,7 @@ pub(crate) fn watched<K>(api: Api<K>) -> impl futures_util::Stream<Item = watche
 where
     K: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let config = watcher::Config::default().timeout(WATCH_FOR.as_secs() as u32);
+    let config = watcher::Config::default().timeout(WATCH_FOR.as_secs() as u32).page_size(PAGE);
     watch(api, config).backoff(Pauses::default())
 }
 

@@ -95,7 +95,7 @@ spec:
             autoscalers: Autoscalers::Given(read(&yaml).unwrap()),
             deciders: Box::new(|_| {
                 let (policy, fallback) = (Box::new(Staffing), Box::new(Staffing));
-                Ok(Deciders { name: "staffing".into(), policy, fallback })
+                Ok(Deciders { name: "staffing".into(), policy, fallback: Some(fallback) })
             }),
             prometheus: PrometheusConfig { window_seconds: 5, ..PrometheusConfig::at(&prometheus.url()) },
             listen: None,

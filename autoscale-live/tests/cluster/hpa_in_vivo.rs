@@ -12,7 +12,7 @@ mod tls;
 pub(super) use metrics_api::Source;
 pub(super) use stage::Stage;
 
-use super::plane::{pods_spec_of, target};
+use super::plane::pods_spec_of;
 use autoscale_core::seed::Seed;
 use autoscale_core::units::{Replicas, Timestamp};
 use autoscale_live::shell::{Clock, SystemClock};
@@ -167,7 +167,7 @@ spec:
             let source: Source = Box::new(move |now| Box::pin(std::future::ready(series.at(now))));
             stage.metrics.serve(self.name, metric, source);
         }
-        let deployment = TargetRef { name: self.name.into(), ..target(namespace, "Deployment") };
+        let deployment = TargetRef::deployment(namespace, self.name);
         let mut spec = pods_spec_of(self.name);
         spec["replicas"] = self.min_max.0.into();
         stage.plane.apply("tests", &deployment, &spec).await;

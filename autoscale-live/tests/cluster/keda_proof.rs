@@ -2,7 +2,7 @@
 //! shipped `ScaledObject` it follows each replica, without them it passes over what `docs/keda.md` says.
 
 use super::hpa_in_vivo::{Source, Stage};
-use super::plane::{pods_spec_of, target, until};
+use super::plane::{pods_spec_of, until};
 use crate::decision::decision;
 use crate::keda_client::Client;
 use autoscale_core::guard::Rung;
@@ -51,7 +51,7 @@ impl Scaled {
         board: &Board,
         keda: &Client,
     ) -> Self {
-        let target = TargetRef { name: name.into(), ..target(namespace, "Deployment") };
+        let target = TargetRef::deployment(namespace, name);
         let mut spec = pods_spec_of(name);
         spec["replicas"] = FROM.into();
         stage.plane.apply("tests", &target, &spec).await;

@@ -143,9 +143,7 @@ async fn works(plane: &Plane, client: Client) {
     let fixed = |count| Box::new(Fixed::new(Replicas::new(count), Duration::from_secs(1)));
     let config = ServiceConfig {
         autoscalers: Autoscalers::Watched(vec!["default".into()]),
-        deciders: Box::new(move |_| {
-            Ok(Deciders { name: "fixed".into(), policy: fixed(3), fallback: fixed(3) })
-        }),
+        deciders: Box::new(move |_| Ok(Deciders { name: "fixed".into(), policy: fixed(3), fallback: None })),
         prometheus: PrometheusConfig::at("http://127.0.0.1:1"),
         listen: None,
         keda: None,

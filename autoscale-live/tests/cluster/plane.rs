@@ -2,8 +2,8 @@
 
 use autoscale_live::controller::Workload;
 use autoscale_live::shell::News;
-use autoscale_live::target::TargetRef;
 use autoscale_live::target::kubernetes::connect;
+use autoscale_live::target::{ObjectName, TargetRef};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -142,12 +142,13 @@ impl Plane {
 }
 
 pub(crate) fn target(namespace: &str, kind: &str) -> TargetRef {
-    TargetRef {
-        namespace: namespace.into(),
-        api_version: "apps/v1".into(),
-        kind: kind.into(),
-        name: "web".into(),
-    }
+    object("apps/v1", kind, namespace)
+}
+
+/// What is called `web`, of any kind.
+pub(crate) fn object(api_version: &str, kind: &str, namespace: &str) -> TargetRef {
+    let (namespace, name) = (namespace.into(), "web".into());
+    ObjectName { namespace, api_version: api_version.into(), kind: kind.into(), name }.into()
 }
 
 /// What every workload has.

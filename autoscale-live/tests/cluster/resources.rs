@@ -90,7 +90,7 @@ fn start(client: Client, namespace: &str) -> Running {
         deciders: Box::new(move |autoscaler| match &autoscaler.spec.policy {
             PolicyRef::Model(model) => Err(format!("{}: no such folder", model.path.display())),
             PolicyRef::HorizontalPodAutoscaler(_) => {
-                Ok(Deciders { name: "fixed".into(), policy: fixed(5), fallback: fixed(5) })
+                Ok(Deciders { name: "fixed".into(), policy: fixed(5), fallback: None })
             }
         }),
         prometheus: PrometheusConfig::at("http://127.0.0.1:1"),
@@ -168,13 +168,7 @@ async fn resources_are_taken_on_reported_on_and_let_go() {
     let repaired =
         Patch::Merge(json!({ "spec": { "policy": { "model": null, "horizontalPodAutoscaler": {} } } }));
     api.patch("lost", &PatchParams::default(), &repaired).await.unwrap();
-    plane
-        .apply(
-            "team",
-            &autoscale_live::target::TargetRef { name: "cache".into(), ..target(&namespace, "Deployment") },
-            &pods_spec(),
-        )
-        .await;
+    plane.apply("team", &target(&namespace, "Deployment").sibling("cache"), &pods_spec()).await;
     status("lost", &shadow).await;
     running.stop.send(()).unwrap();
     running.task.await.unwrap();

@@ -1,6 +1,6 @@
 //! Writing `spec.replicas`.
 
-use super::plane::{Plane, pods_spec, shared, spec_with, target};
+use super::plane::{Plane, object, pods_spec, shared, spec_with, target};
 use autoscale_core::units::{Replicas, Timestamp};
 use autoscale_live::controller::{Ownership, WriteFailure};
 use autoscale_live::target::TargetRef;
@@ -95,7 +95,7 @@ async fn any_kind_with_a_scale_is_scaled() {
     }));
     definitions.create(&PostParams::default(), &definition.unwrap()).await.unwrap();
     let namespace = plane.namespace("arena").await;
-    let arena = TargetRef { api_version: "games.example/v1".into(), ..target(&namespace, "Arena") };
+    let arena = object("games.example/v1", "Arena", &namespace);
     let made = super::plane::until("the kind is served", async || {
         let objects = plane.objects(&arena).await;
         let object = json!({ "apiVersion": "games.example/v1", "kind": "Arena", "metadata": { "name": "web" }, "spec": { "seats": 2 } });

@@ -1,10 +1,9 @@
 //! What the watches show.
 
-use super::plane::{Plane, hear, pods_spec, shared, spec_with, target, until};
+use super::plane::{Plane, hear, object, pods_spec, shared, spec_with, target, until};
 use autoscale_core::sample::{PodPhase, PodSample};
 use autoscale_core::units::{Milli, Replicas};
 use autoscale_live::controller::Workload;
-use autoscale_live::target::TargetRef;
 use autoscale_live::target::usage::{UsageError, usage};
 use autoscale_live::target::watch::Watch;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
@@ -44,7 +43,7 @@ async fn other_autoscalers_and_owners_come_and_go() {
         },
     }));
     definitions.create(&PostParams::default(), &definition.unwrap()).await.unwrap();
-    let keda = TargetRef { api_version: "keda.sh/v1alpha1".into(), ..target(&namespace, "ScaledObject") };
+    let keda = object("keda.sh/v1alpha1", "ScaledObject", &namespace);
     until("ScaledObjects are served", async || {
         plane.objects(&keda).await.list(&ListParams::default()).await.ok()
     })

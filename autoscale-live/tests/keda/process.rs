@@ -38,7 +38,7 @@ async fn a_controller_answers_by_the_names_of_its_autoscalers() {
         autoscalers: Autoscalers::Given(read(WEB).unwrap()),
         deciders: Box::new(|_| {
             let fixed = || Box::new(Fixed::new(Replicas::ONE, Duration::from_secs(15)));
-            Ok(Deciders { name: "fixed".into(), policy: fixed(), fallback: fixed() })
+            Ok(Deciders { name: "fixed".into(), policy: fixed(), fallback: None })
         }),
         prometheus: PrometheusConfig::at(&nobody),
         listen: None,

@@ -16,12 +16,7 @@ use std::time::Duration;
 const WINDOW: u32 = 20;
 
 fn target(name: &str) -> TargetRef {
-    TargetRef {
-        namespace: "shop".into(),
-        api_version: "apps/v1".into(),
-        kind: "Deployment".into(),
-        name: name.into(),
-    }
+    TargetRef::deployment("shop", name)
 }
 
 fn config(prometheus: &Prometheus) -> PrometheusConfig {
@@ -118,7 +113,7 @@ fn settled() -> Timestamp {
 
 /// Waits for the first samples of all of these.
 async fn until_seen(collector: &Collector, targets: &[TargetRef]) {
-    while collector.collect(targets, SystemClock.now()).await.values().any(Result::is_err) {
+    while collector.collect(targets, SystemClock.now()).await.iter().any(Result::is_err) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -141,15 +136,15 @@ async fn measurements_are_what_the_services_have_counted() {
     for _ in 0..10 {
         let at = settled();
         let found = collector.collect(&targets, at).await;
-        Truth { pods: &pods, at }.check(found[&target("web")].as_ref().unwrap());
-        let idle = found[&target("cache")].as_ref().unwrap();
+        Truth { pods: &pods, at }.check(found[0].as_ref().unwrap());
+        let idle = found[1].as_ref().unwrap();
         assert_eq!((idle.arrival_rate.per_second(), idle.in_flight, idle.latency), (0.0, 0.0, None));
-        let absent = found[&target("absent")].as_ref().unwrap_err();
+        let absent = found[2].as_ref().unwrap_err();
         assert_eq!(absent, &MetricsFault::Missing(Metric::Age));
         tokio::time::sleep(Duration::from_millis(1300)).await;
     }
     prometheus.kill();
-    for (target, answer) in collector.collect(&targets, settled()).await {
+    for (target, answer) in targets.iter().zip(collector.collect(&targets, settled()).await) {
         let Err(MetricsFault::Query { reason, .. }) = answer else { panic!("{target}: {answer:?}") };
         assert!(reason.contains("refused"), "{target}: {reason}");
     }
@@ -160,7 +155,7 @@ async fn what_prometheus_does_not_understand_is_named_in_its_words() {
     let prometheus = Prometheus::start(&[]).await;
     let queries = Queries { latency_mean: "sum by ({by}) (".to_owned(), ..Queries::default() };
     let collector = Collector::new(PrometheusConfig { queries, ..config(&prometheus) }).unwrap();
-    let fault = &collector.collect(&[target("web")], settled()).await[&target("web")];
+    let fault = &collector.collect(&[target("web")], settled()).await[0];
     let Err(MetricsFault::Query { metric: Metric::LatencyMean, reason }) = fault else { panic!("{fault:?}") };
     assert!(reason.contains("parse error"), "{reason}");
 }

@@ -80,7 +80,7 @@ impl History {
             let oldest = newest - apart;
             let least = before(newest - step) - after(oldest + LATE + READ_WITHIN);
             let most = after(newest + LATE + READ_WITHIN) - before(oldest - step);
-            (least / (apart + LATE).as_secs_f64(), most / (apart - LATE).as_secs_f64())
+            (least / (apart + LATE).as_secs_f64(), most / apart.saturating_sub(LATE).as_secs_f64())
         });
         rates.fold(Between { low: f64::INFINITY, high: f64::NEG_INFINITY }, |so_far, (least, most)| Between {
             low: so_far.low.min(least),

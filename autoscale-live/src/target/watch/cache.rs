@@ -116,8 +116,7 @@ impl Cache {
 
     /// Whether the object of that name and of this one's kind and namespace is a target.
     pub(super) fn is_target(&self, like: &TargetRef, name: &str) -> bool {
-        let target = TargetRef { name: name.into(), ..like.clone() };
-        self.spaces.get(&like.namespace).is_some_and(|space| space.targets.contains(&target))
+        self.spaces.get(&like.namespace).is_some_and(|space| space.targets.contains(&like.sibling(name)))
     }
 
     /// An object of this one's kind and namespace has changed.
@@ -125,9 +124,7 @@ impl Cache {
         let Some(space) = self.spaces.get_mut(&like.namespace) else { return Vec::new() };
         let concerned: Vec<TargetRef> = match &change {
             Change::List | Change::Listed(..) => Vec::new(),
-            Change::Set(name, _) | Change::Gone(name) => {
-                vec![TargetRef { name: Arc::clone(name), ..like.clone() }]
-            }
+            Change::Set(name, _) | Change::Gone(name) => vec![like.sibling(Arc::clone(name))],
             Change::Whole => {
                 let same = |t: &&TargetRef| (&t.api_version, &t.kind) == (&like.api_version, &like.kind);
                 space.targets.iter().filter(same).cloned().collect()
@@ -207,12 +204,7 @@ mod tests {
     use autoscale_core::units::Replicas;
 
     fn target(name: &str) -> TargetRef {
-        TargetRef {
-            namespace: "shop".into(),
-            api_version: "apps/v1".into(),
-            kind: "Deployment".into(),
-            name: name.into(),
-        }
+        TargetRef::deployment("shop", name)
     }
 
     fn seen(uid: &str, generation: i64, spec: u32) -> Seen {
