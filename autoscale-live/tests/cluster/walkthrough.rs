@@ -36,13 +36,12 @@ struct Step {
     shown: Vec<String>,
 }
 
-/// Where it begins: what is needed before that is another cluster's.
-const BEGIN: &str = "## From a checkpoint to shadow";
-
-/// The fenced blocks at the text's left margin from there on: what to type in and what that shows; and files by the name in their first line.
-fn read(text: &str) -> (Vec<Step>, Vec<(String, String)>) {
+/// The fenced blocks at the left margin between two headings (to the end, without the second): what to type in and what that
+/// shows; and files by the name in their first line.
+fn read(begin: &str, end: Option<&str>) -> (Vec<Step>, Vec<(String, String)>) {
+    let text = std::fs::read_to_string(TEXT).unwrap();
     let (mut steps, mut files) = (Vec::<Step>::new(), Vec::new());
-    let mut lines = text.lines().skip_while(|line| *line != BEGIN);
+    let mut lines = text.lines().skip_while(|line| *line != begin).take_while(|line| Some(*line) != end);
     while let Some(line) = lines.next() {
         let Some(kind) = line.strip_prefix("```") else { continue };
         let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
@@ -116,32 +115,64 @@ async fn what_the_text_says_to_type_shows_what_it_says() {
 
     let folder = tempfile::tempdir().unwrap();
     train(folder.path());
-    let tools = folder.path().join("bin");
-    std::fs::create_dir(&tools).unwrap();
-    symlink(autoscale(), tools.join("autoscale")).unwrap();
-    std::fs::write(
-        tools.join("kubectl"),
-        format!("#!/bin/sh\nexec '{}' kubectl \"$@\"\n", program().display()),
-    )
-    .unwrap();
-    std::fs::set_permissions(tools.join("kubectl"), PermissionsExt::from_mode(0o755)).unwrap();
-    let (steps, files) = read(&std::fs::read_to_string(TEXT).unwrap());
+    let (mut steps, files) = read("## From a checkpoint to shadow", None);
     for (name, text) in files {
         std::fs::write(folder.path().join(name), text).unwrap();
     }
+    let prometheus = prometheus().await;
+    for step in &mut steps {
+        step.typed = step.typed.replace("http://localhost:9090", &prometheus);
+    }
+    type_in(&plane, folder.path(), &steps).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_ways_to_install_it_do() {
+    for (name, begin, end) in [
+        ("helm", "### By Helm", "### By plain kubectl"),
+        ("kubectl", "### By plain kubectl", "### What else there is"),
+    ] {
+        let plane = Plane::start(name, &[]);
+        let namespaces: Api<Namespace> = Api::all(plane.client().await);
+        for name in ["shop", "depot"] {
+            let namespace = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
+            namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+        }
+        let (steps, _) = read(begin, Some(end));
+        assert!(!steps.is_empty(), "{begin}");
+        let folder = tempfile::tempdir().unwrap();
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+        symlink(shipped, folder.path().join("deploy")).unwrap();
+        type_in(&plane, folder.path(), &steps).await;
+    }
+}
+
+/// Puts what is typed in within reach of a shell.
+fn tools(folder: &Path) {
+    std::fs::create_dir(folder).unwrap();
+    symlink(autoscale(), folder.join("autoscale")).unwrap();
+    symlink(std::env::var("HELM").expect(".ci/cluster says where Helm is"), folder.join("helm")).unwrap();
+    let kubectl = folder.join("kubectl");
+    std::fs::write(&kubectl, format!("#!/bin/sh\nexec '{}' kubectl \"$@\"\n", program().display())).unwrap();
+    std::fs::set_permissions(kubectl, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+/// All steps in this order, by one shell in this folder.
+async fn type_in(plane: &Plane, folder: &Path, steps: &[Step]) {
+    tools(&folder.join("bin"));
     let mut script = "set -emuo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n".to_owned();
-    for Step { typed, .. } in &steps {
+    for Step { typed, .. } in steps {
         writeln!(script, "echo '@@'\n{typed}").unwrap();
     }
-    let script = script.replace("http://localhost:9090", &prometheus().await);
-    std::fs::write(folder.path().join("script"), script).unwrap();
-    let said = folder.path().join("said");
+    std::fs::write(folder.join("script"), script).unwrap();
+    let said = folder.join("said");
     let out = std::fs::File::create(&said).unwrap();
-    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let path = format!("{}:{}", folder.join("bin").display(), std::env::var("PATH").unwrap());
     let done = tokio::process::Command::new("bash")
         .arg("script")
-        .current_dir(folder.path())
+        .current_dir(folder)
         .env("PATH", path)
+        .env("HOME", folder)
         .env("KUBECONFIG", plane.kubeconfig())
         .stdin(std::process::Stdio::null())
         .stdout(out.try_clone().unwrap())
