@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -83,6 +83,9 @@ impl Plane {
 
     /// Applies objects of any kind, written in YAML or JSON, that say where they belong.
     pub(crate) fn apply_manifest(&self, manifest: &str) {
+        // kubectl looks and then creates: of two tests that bring the same ClusterRole one would fail.
+        static TURN: Mutex<()> = Mutex::new(());
+        let _turn = TURN.lock();
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(manifest.as_bytes()).unwrap();
         self.kubectl(&["apply", "-f", file.path().to_str().unwrap()]);
