@@ -59,8 +59,8 @@ pub struct LearnedAutoscalerSpec {
     pub max_step_down: Option<u32>,
     /// Who decides.
     pub policy: PolicyRef,
-    /// The HPA that decides when the policy's measurements fail. When absent, a model has the default one on CPU, and an HPA
-    /// goes on itself.
+    /// The HPA that decides when the policy's measurements fail; the default one on CPU when absent. An HPA that has nothing but
+    /// resources of pods for metrics goes on itself then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<HpaRules>,
     /// `shadow` decides and records, `active` writes.

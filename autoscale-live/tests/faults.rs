@@ -1,9 +1,9 @@
 //! Whatever breaks outside, what is written stays within the envelope, and nothing is written that must not be.
 
-use autoscale_core::guard::{EnvelopeConfig, Rung};
+use autoscale_core::guard::{EnvelopeConfig, FreshnessConfig, LadderConfig, Rung};
 use autoscale_core::limits::LimitsConfig;
 use autoscale_core::measurement::{Measurement, ReplicaCounts};
-use autoscale_core::policy::{LastWrite, Observation, WorkloadStatus};
+use autoscale_core::policy::{LastWrite, Observation, Policy, WorkloadStatus};
 use autoscale_core::rule::reactive;
 use autoscale_core::sample::{
     ContainerKind, ContainerSpec, ContainerUsage, PodPhase, PodSample, ReadyCondition, ReadyStatus,
@@ -125,10 +125,11 @@ struct Cluster {
 
 impl Cluster {
     fn new(config: ControllerConfig, seed: u64) -> Self {
+        let ratio = || Box::new(RatioRule::new(Utilization::from_fraction(0.7), PERIOD));
         let deciders = Deciders {
             name: "random".into(),
             policy: Box::new(RandomPolicy::new(PERIOD)),
-            fallback: Some(Box::new(RatioRule::new(Utilization::from_fraction(0.7), PERIOD))),
+            fallback: seed.is_multiple_of(2).then(|| ratio() as Box<dyn Policy + Send>),
         };
         let object = Workload {
             generation: Generation::new(1),
@@ -405,13 +406,22 @@ fn pods_at(count: u32, percent: i64, now: Timestamp) -> Vec<PodSample> {
 fn config() -> impl Strategy<Value = ControllerConfig> {
     let mode = prop_oneof![1 => Just(Mode::Shadow), 4 => Just(Mode::Active)];
     let ownership = prop_oneof![Just(Ownership::Respect), Just(Ownership::TakeOver)];
-    (mode, ownership, 0.0f64..1.0, 1.0f64..5.0, 0u32..10, 0u32..5).prop_map(
-        |(mode, ownership, floor, ceiling, reversals_per_hour, settle_after)| ControllerConfig {
+    let envelope = (0.0f64..1.0, 1.0f64..5.0, 0u32..10).prop_map(|(floor, ceiling, reversals_per_hour)| {
+        EnvelopeConfig { target_utilization: 0.8, floor, ceiling, reversals_per_hour }
+    });
+    let ladder = (2u32..5).prop_map(|frozen_after| LadderConfig {
+        freshness: FreshnessConfig { frozen_after, ..FreshnessConfig::default() },
+        ..LadderConfig::default()
+    });
+    let history = prop_oneof![Just(1), Just(20)];
+    (mode, ownership, envelope, ladder, 0u32..5, history).prop_map(
+        |(mode, ownership, envelope, ladder, settle_after, history)| ControllerConfig {
             mode,
             ownership,
-            envelope: EnvelopeConfig { target_utilization: 0.8, floor, ceiling, reversals_per_hour },
+            envelope,
+            ladder,
             settle_after,
-            history: 20,
+            history,
             ..ControllerConfig::within(LIMITS)
         },
     )

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# 10^8 fuzzed steps of the controller, half on each of two cores: an hour or more. Fails when one step breaks a rule.
+# 10^8 fuzzed steps of the controller, half on each of two cores: some ten minutes. Fails when one step breaks a rule.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo test --release -p autoscale-live --test faults --no-run

@@ -14,7 +14,7 @@ use autoscale_live::spec::{
     HpaRules, LearnedAutoscaler, LearnedAutoscalerSpec, PolicyRef, SpecMode, definition, read,
 };
 use autoscale_live::target::lease::Candidacy;
-use autoscale_policies::hpa::{Hpa, HpaSpec};
+use autoscale_policies::hpa::{Hpa, HpaSpec, MetricSpec};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -86,23 +86,27 @@ fn deciders(autoscaler: &LearnedAutoscaler) -> Result<Deciders> {
     let spec = &autoscaler.spec;
     let name = autoscaler.metadata.name.clone().unwrap_or_default();
     let other = |rules| hpa(spec, rules).with_context(|| format!("{name}: spec.fallback"));
+    let usual = HpaRules::default();
     match &spec.policy {
         PolicyRef::HorizontalPodAutoscaler(rules) => {
             let policy =
                 hpa(spec, rules).with_context(|| format!("{name}: spec.policy.horizontalPodAutoscaler"))?;
-            let fallback = spec.fallback.as_ref().map(other).transpose()?;
+            let by_samples = |metric: &MetricSpec| matches!(metric, MetricSpec::Resource { .. });
+            let goes_on = policy.controller().spec().metrics.iter().all(by_samples);
+            let rules = spec.fallback.as_ref().or(if goes_on { None } else { Some(&usual) });
+            let fallback = rules.map(other).transpose()?.map(|hpa| hpa as Box<dyn Policy + Send>);
             Ok(Deciders { name: "hpa".into(), policy, fallback })
         }
         PolicyRef::Model(model) => {
             let (policy, decider) =
                 learned(&model.path).with_context(|| format!("{name}: spec.policy.model.path"))?;
-            let fallback = other(&spec.fallback.clone().unwrap_or_default())?;
+            let fallback = other(spec.fallback.as_ref().unwrap_or(&usual))?;
             Ok(Deciders { name: decider.into(), policy, fallback: Some(fallback) })
         }
     }
 }
 
-fn hpa(spec: &LearnedAutoscalerSpec, rules: &HpaRules) -> Result<Box<dyn Policy + Send>> {
+fn hpa(spec: &LearnedAutoscalerSpec, rules: &HpaRules) -> Result<Box<Hpa>> {
     // JSON is YAML, and the message of an error has the path.
     let manifest = HpaSpec::from_yaml(&spec.manifest(rules).to_string())?;
     Ok(Box::new(Hpa::from_spec(manifest)?))

@@ -117,8 +117,8 @@ impl FreshnessGate {
         self.trust.look(good && !self.is_frozen())
     }
 
-    /// Counts on from the measurement seen last. One that is older than it, and there alone, is from after a clock was set
-    /// back: all is counted anew.
+    /// Counts on from the measurement seen last. If the newest is older than that, a clock was set back, and all is counted
+    /// anew.
     fn take_in(&mut self, history: &[Measurement]) {
         if let (Some(run), Some(newest)) = (self.run, history.last())
             && newest.at < run.at

@@ -16,6 +16,7 @@ use autoscale_policies::hpa::{Hpa, HpaSpec};
 use kube::Config;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -26,18 +27,47 @@ pub(crate) const PERIOD: Duration = Duration::from_secs(15);
 /// Cycles before the measured ones: lists are read, the ladder comes to trust its sources, all settle.
 const WARM_UP: u32 = 8;
 
-/// What is read from the lines of decisions: how long after its due moment each was made, in microseconds.
+/// What is read from the lines of decisions.
 #[derive(Clone, Default)]
-struct Lags(Arc<Mutex<Vec<i64>>>);
+struct Decisions(Arc<Mutex<Read>>);
 
-impl Write for Lags {
+#[derive(Default)]
+struct Read {
+    /// How many were made so many milliseconds after their due moment.
+    lags: BTreeMap<i64, usize>,
+    /// How many were made without good measurements.
+    blind: usize,
+}
+
+impl Read {
+    fn count(&self) -> usize {
+        self.lags.values().sum()
+    }
+
+    /// The lag that this share of decisions does not exceed, in milliseconds.
+    fn lag(&self, share: f64) -> Option<i64> {
+        let (mut before, most) = (0, (self.count() as f64 * share) as usize);
+        let above = |&(_, count): &(&i64, &usize)| {
+            before += count;
+            before > most
+        };
+        self.lags.iter().find(above).or_else(|| self.lags.last_key_value()).map(|(&lag, _)| lag)
+    }
+}
+
+fn position(line: &[u8], key: &[u8]) -> Option<usize> {
+    line.windows(key.len()).position(|window| window == key)
+}
+
+impl Write for Decisions {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         let key = b"\"at\":";
-        let found = line.windows(key.len()).position(|window| window == key).map(|at| at + key.len());
-        let digits = found.map(|from| line[from..].iter().take_while(|byte| byte.is_ascii_digit()));
+        let digits = position(line, key)
+            .map(|at| line[at + key.len()..].iter().take_while(|byte| byte.is_ascii_digit()));
         let at = digits.map(|digits| digits.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')));
-        if let (Some(at), Ok(mut lags)) = (at, self.0.lock()) {
-            lags.push(at % PERIOD.as_micros() as i64);
+        if let (Some(at), Ok(mut read)) = (at, self.0.lock()) {
+            *read.lags.entry(at % PERIOD.as_micros() as i64 / 1000).or_default() += 1;
+            read.blind += usize::from(position(line, b"\"rung\":\"policy\"").is_none());
         }
         Ok(line.len())
     }
@@ -108,7 +138,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         answers.read_line(&mut line)?;
         Ok(serde_json::from_str(&line)?)
     };
-    let lags = Lags::default();
+    let decisions = Decisions::default();
     let config = ServiceConfig {
         autoscalers: Autoscalers::Given(autoscalers(targets as usize)?),
         deciders: Box::new(|autoscaler| {
@@ -121,31 +151,31 @@ fn main() -> Result<(), Box<dyn Error>> {
         instance: "bench".into(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let out = Box::new(lags.clone());
+    let out = Box::new(decisions.clone());
     let report = runtime.block_on(async {
         let client = connect(Config::new(address.parse()?))?;
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let running = tokio::spawn(serve(client, config, out, async { _ = stopped.await }));
         tokio::time::sleep(PERIOD * WARM_UP).await;
         let (before, spent) = (counted()?, cpu());
-        if let Ok(mut lags) = lags.0.lock() {
-            lags.clear();
+        if let Ok(mut read) = decisions.0.lock() {
+            *read = Read::default();
         }
         tokio::time::sleep(PERIOD * cycles).await;
         let (after, spent) = (counted()?, cpu().saturating_sub(spent));
-        let mut seen = lags.0.lock().map(|lags| lags.clone()).unwrap_or_default();
-        seen.sort_unstable();
-        let at = |share: f64| seen.get((seen.len() as f64 * share) as usize).map(|lag| lag / 1000);
+        let read = decisions.0.lock().map(|mut read| std::mem::take(&mut *read)).unwrap_or_default();
         let since = |what: &str| after[what].as_u64().unwrap_or(0) - before[what].as_u64().unwrap_or(0);
         let report = json!({
             "targets": targets,
             "cycles": cycles,
-            "decisions": seen.len(),
+            "decisions": read.count(),
+            "decisions_without_measurements": read.blind,
             "cpu_percent_of_one_core": (1000.0 * spent.as_secs_f64() / (PERIOD * cycles).as_secs_f64()).round() / 10.0,
             "rss_mib": memory("VmRSS:")?,
             "peak_rss_mib": memory("VmHWM:")?,
-            "decision_lag_p50_ms": at(0.5),
-            "decision_lag_p99_ms": at(0.99),
+            "decision_lag_p50_ms": read.lag(0.5),
+            "decision_lag_p99_ms": read.lag(0.99),
+            "decision_lag_max_ms": read.lag(1.0),
             "changes": since("changes"),
             "patches": since("patches"),
             "requests_to_the_api_server": since("requests"),

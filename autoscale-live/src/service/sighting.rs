@@ -4,7 +4,8 @@
 use crate::shell::{Sighting, Source};
 use crate::source::{Collector, MetricsFault, ServiceMetrics};
 use crate::target::TargetRef;
-use crate::target::usage::{Samples, usage};
+use crate::target::kubernetes::{ANSWER_WITHIN, late};
+use crate::target::usage::{Samples, UsageError, usage};
 use crate::target::watch::Watch;
 use autoscale_core::measurement::{Measurement, ReplicaCounts, cpu_utilization, memory_bytes};
 use autoscale_core::sample::{PodPhase, PodSample};
@@ -14,6 +15,7 @@ use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
 /// Namespaces whose samples are asked for at the same time.
 const AT_ONCE: usize = 4;
@@ -74,9 +76,13 @@ impl Source for Sights {
     ) {
         let namespaces: BTreeSet<Arc<str>> =
             targets.iter().map(|target| Arc::clone(&target.namespace)).collect();
+        // One for all of them, or a metrics API that says nothing would keep the last of them from being decided on at all.
+        let deadline = Instant::now() + ANSWER_WITHIN;
         let metrics = async { Arc::new(Mutex::new(self.metrics(&targets, at).await)) }.shared();
         let looks = namespaces.into_iter().map(async |namespace| {
-            let (samples, metrics) = tokio::join!(usage(&self.client, &namespace), metrics.clone());
+            let samples = timeout_at(deadline, usage(&self.client, &namespace));
+            let (samples, metrics) = tokio::join!(samples, metrics.clone());
+            let samples = samples.unwrap_or_else(|_| Err(UsageError::Failed(late())));
             let shown = lock(&metrics).remove(&namespace).unwrap_or_default();
             let mut faults = Vec::new();
             for (target, metrics) in &shown {

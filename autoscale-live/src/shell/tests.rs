@@ -49,6 +49,27 @@ impl Source for Stub {
     }
 }
 
+/// Tells of one target soon, and of the others after more than a period.
+struct Halting;
+
+impl Source for Halting {
+    async fn collect(
+        &self,
+        targets: Vec<TargetRef>,
+        _: Timestamp,
+        tell: mpsc::Sender<Vec<(TargetRef, Sighting)>>,
+    ) {
+        let (soon, late): (Vec<_>, Vec<_>) =
+            targets.into_iter().partition(|target| &*target.name == "bright");
+        for (targets, after) in [(soon, 1), (late, 19)] {
+            tokio::time::sleep(Duration::from_secs(after)).await;
+            tell.send(targets.into_iter().map(|target| (target, Sighting::default())).collect())
+                .await
+                .unwrap();
+        }
+    }
+}
+
 /// Writes down what is written; one target's writes take longer than the shell lives.
 struct Pen(Arc<Mutex<Vec<(String, u32, u32)>>>);
 
@@ -129,6 +150,36 @@ async fn all_targets_are_collected_at_once_and_written_each() {
     };
     assert_eq!(of("bright"), [Effect::Written, Effect::Unchanged]);
     assert_eq!(of("dark"), [Effect::Unchanged, Effect::Unchanged]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_seen_is_decided_on_while_others_are_waited_for() {
+    let (written, kept) = <(Arc<Mutex<Vec<_>>>, Arc<Mutex<Vec<_>>>)>::default();
+    let mut fleet = Fleet::new();
+    for name in ["bright", "late"] {
+        fleet.add(Timestamp::from_secs(999_980), target(name), controller());
+    }
+    let clock = TestClock(tokio::time::Instant::now());
+    let shell = Shell::new(fleet, Halting, Pen(written), Kept(Arc::clone(&kept)), clock);
+    let (tell, news) = mpsc::channel(8);
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let running = tokio::spawn(shell.run(news, async { stopped.await.unwrap() }));
+    for name in ["bright", "late"] {
+        let (generation, five) = (Generation::new(1), Replicas::new(5));
+        let workload = Workload { generation, spec: five, status: five, rival: None, owner: None };
+        tell.send(News::Workload(target(name), Some(workload))).await.unwrap();
+    }
+    let decided = async |seconds: u64| {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        let names: Vec<String> = kept.lock().unwrap().drain(..).map(|(name, _)| name).collect();
+        names
+    };
+    assert_eq!(decided(2).await, ["bright"]);
+    assert_eq!(decided(15).await, ["late", "bright"], "its answer has not come when it is woken again");
+    assert!(decided(4).await.is_empty(), "and is too old when it comes");
+    assert_eq!(decided(11).await, ["late", "bright"]);
+    stop.send(()).unwrap();
+    running.await.unwrap();
 }
 
 #[test]

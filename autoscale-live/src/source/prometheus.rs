@@ -269,7 +269,7 @@ impl Collector {
                 }
             });
             let column = match answer.await {
-                Err(_) => Err(format!("no answer within {:?}", self.timeout)),
+                Err(_) => Err(format!("no answer in time: all queries together have {:?}", self.timeout)),
                 Ok(answer) => answer.map_err(|refusal| refusal.reason),
             };
             (metric, column.map_err(|reason| MetricsFault::Query { metric, reason }))

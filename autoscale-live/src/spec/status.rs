@@ -114,7 +114,7 @@ pub fn findings(record: &DecisionRecord) -> [Finding; 3] {
         Rung::Fallback => (
             "False",
             "Fallback",
-            "measurements are missing, old or frozen: the fallback decides on CPU samples".to_owned(),
+            "measurements are missing, old or frozen: the fallback decides on samples of pods".to_owned(),
         ),
         Rung::HandsOff => (
             "False",

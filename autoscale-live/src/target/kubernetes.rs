@@ -122,7 +122,7 @@ pub(super) fn in_apps(target: &TargetRef) -> bool {
 }
 
 /// What is said of a server that does not answer in time.
-pub(super) fn late() -> Arc<str> {
+pub(crate) fn late() -> Arc<str> {
     format!("no answer within {} s", ANSWER_WITHIN.as_secs()).into()
 }
 

@@ -36,7 +36,7 @@ use tokio::time::Instant;
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Objects of a list that come at a time. An object takes many times the room of what is kept of it.
-const PAGE: u32 = 100;
+const PAGE: u32 = 50;
 
 /// A watch that works again says nothing before something happens; one that does not fails again well within this time.
 const OVER_AFTER: Duration = Duration::from_secs(120);

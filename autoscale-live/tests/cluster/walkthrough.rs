@@ -196,6 +196,17 @@ async fn type_in(plane: &Plane, folder: &Path, steps: &[Step]) {
 }
 
 #[test]
+fn no_block_of_commands_is_left_out() {
+    let text = std::fs::read_to_string(TEXT).unwrap();
+    let all = text.lines().filter(|line| *line == "```sh").count();
+    let typed = |begin, end| read(begin, end).0.len();
+    let run = typed("### By Helm", Some("### By plain kubectl"))
+        + typed("### By plain kubectl", Some("### What else there is"))
+        + typed("## From a checkpoint to shadow", None);
+    assert_eq!(all, run);
+}
+
+#[test]
 fn a_pattern_fits_with_anything_between_its_parts() {
     assert!(fits("web   web   shadow   3", "web…web…shadow…3"));
     assert!(fits("{\"at\":1,\"by\":\"policy\"}", "{…\"by\":…"));

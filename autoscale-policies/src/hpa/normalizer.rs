@@ -179,9 +179,14 @@ impl Normalizer {
             high = recent.fold(high, |high, &(replicas, _)| high.max(replicas));
             log.iter().rposition(|&(_, at)| at < cutoff)
         };
-        match outdated {
-            Some(index) => log[index] = (proposed, now),
-            None => log.push((proposed, now)),
+        if let Some(index) = outdated {
+            log[index] = (proposed, now);
+        } else {
+            // Its length stays within a few of what the window holds.
+            if log.len() == log.capacity() {
+                log.reserve_exact(4);
+            }
+            log.push((proposed, now));
         }
         if self.behavior.is_some() { spec.max(low).min(high) } else { high }
     }

@@ -185,7 +185,7 @@ async fn silence_is_a_fault_in_time() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let config = PrometheusConfig { timeout_ms: 200, ..PrometheusConfig::at(&url) };
     let fault = collect(config, "web").await.unwrap_err();
-    assert!(fault.to_string().contains("no answer within 200ms"), "{fault}");
+    assert!(fault.to_string().contains("all queries together have 200ms"), "{fault}");
     drop(listener);
     let gone = collect(PrometheusConfig { timeout_ms: 400, ..PrometheusConfig::at(&url) }, "web").await;
     let fault = gone.unwrap_err().to_string();
