@@ -6,5 +6,5 @@ mod prometheus;
 mod queries;
 
 pub use auth::{Auth, AuthError};
-pub use prometheus::{Collector, CollectorError, MetricsFault, PrometheusConfig, ServiceMetrics};
+pub use prometheus::{Answers, Collector, CollectorError, MetricsFault, PrometheusConfig, ServiceMetrics};
 pub use queries::{Metric, Queries};

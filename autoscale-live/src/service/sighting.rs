@@ -2,7 +2,7 @@
 //! API by namespace; whose namespace has answered is decided on while others are being asked.
 
 use crate::shell::{Sighting, Source};
-use crate::source::{Collector, MetricsFault, ServiceMetrics};
+use crate::source::{Collector, ServiceMetrics};
 use crate::target::TargetRef;
 use crate::target::kubernetes::{ANSWER_WITHIN, late};
 use crate::target::usage::{Samples, UsageError, usage};
@@ -12,8 +12,8 @@ use autoscale_core::sample::{PodPhase, PodSample};
 use autoscale_core::units::{Replicas, Timestamp};
 use futures_util::{FutureExt, StreamExt, stream};
 use kube::Client;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -22,9 +22,6 @@ const AT_ONCE: usize = 4;
 
 /// What could not be seen at the last look, by whose it is or where it was asked for.
 pub(super) type Faults = Arc<Mutex<BTreeMap<String, Arc<str>>>>;
-
-/// What Prometheus shows of a target.
-type Shown = (TargetRef, Result<ServiceMetrics, MetricsFault>);
 
 /// Looks.
 pub(super) struct Sights {
@@ -44,26 +41,17 @@ impl Sights {
         Arc::clone(&self.faults)
     }
 
-    /// What Prometheus shows of all of them, by namespace.
-    async fn metrics(&self, targets: &[TargetRef], at: Timestamp) -> BTreeMap<Arc<str>, Vec<Shown>> {
-        let mut namespaces: BTreeMap<Arc<str>, Vec<Shown>> = BTreeMap::new();
-        for (target, metrics) in targets.iter().zip(self.collector.collect(targets, at).await) {
-            namespaces.entry(Arc::clone(&target.namespace)).or_default().push((target.clone(), metrics));
-        }
-        namespaces
-    }
-
     /// A target with its pods and what they use.
-    fn sighting(&self, (target, metrics): Shown, samples: &Samples) -> (TargetRef, Sighting) {
-        let pods = self.watch.pods(&target).map(|mut pods| {
+    fn sighting(&self, target: &TargetRef, metrics: Option<ServiceMetrics>, samples: &Samples) -> Sighting {
+        let pods = self.watch.pods(target).map(|mut pods| {
             for pod in &mut pods {
                 pod.usage = samples.get(&pod.name).cloned();
             }
             pods
         });
         let seen = |metrics| pods.as_deref().map(|pods| measurement(&metrics, pods));
-        let measurement = metrics.ok().and_then(seen);
-        (target, Sighting { measurement, pods, series: Vec::new() })
+        let measurement = metrics.and_then(seen);
+        Sighting { measurement, pods, series: Vec::new() }
     }
 }
 
@@ -74,38 +62,37 @@ impl Source for Sights {
         at: Timestamp,
         tell: mpsc::Sender<Vec<(TargetRef, Sighting)>>,
     ) {
-        let namespaces: BTreeSet<Arc<str>> =
-            targets.iter().map(|target| Arc::clone(&target.namespace)).collect();
+        let mut namespaces: BTreeMap<Arc<str>, Vec<usize>> = BTreeMap::new();
+        for (k, target) in targets.iter().enumerate() {
+            namespaces.entry(Arc::clone(&target.namespace)).or_default().push(k);
+        }
         // One for all of them, or a metrics API that says nothing would keep the last of them from being decided on at all.
         let deadline = Instant::now() + ANSWER_WITHIN;
-        let metrics = async { Arc::new(Mutex::new(self.metrics(&targets, at).await)) }.shared();
-        let looks = namespaces.into_iter().map(async |namespace| {
+        let metrics = async { Arc::new(self.collector.collect(&targets, at).await) }.shared();
+        let looks = namespaces.into_iter().map(async |(namespace, here)| {
             let samples = timeout_at(deadline, usage(&self.client, &namespace));
             let (samples, metrics) = tokio::join!(samples, metrics.clone());
             let samples = samples.unwrap_or_else(|_| Err(UsageError::Failed(late())));
-            let shown = lock(&metrics).remove(&namespace).unwrap_or_default();
             let mut faults = Vec::new();
-            for (target, metrics) in &shown {
-                if let Err(fault) = metrics {
-                    faults.push((format!("metrics of {target}"), fault.to_string().into()));
-                }
-            }
             let samples = samples.unwrap_or_else(|fault| {
                 faults.push((format!("usage in {namespace}"), fault.to_string().into()));
                 Samples::new()
             });
-            let sightings = shown.into_iter().map(|shown| self.sighting(shown, &samples)).collect();
+            let mut sightings = Vec::with_capacity(here.len());
+            for k in here {
+                let target = &targets[k];
+                let metrics = metrics.of(k).map_err(|fault| {
+                    faults.push((format!("metrics of {target}"), fault.to_string().into()));
+                });
+                sightings.push((target.clone(), self.sighting(target, metrics.ok(), &samples)));
+            }
             // Nobody waits for it when the shell is gone.
             let _ = tell.send(sightings).await;
             faults
         });
         let faults: Vec<_> = stream::iter(looks).buffer_unordered(AT_ONCE).collect().await;
-        *lock(&self.faults) = faults.into_iter().flatten().collect();
+        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults.into_iter().flatten().collect();
     }
-}
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What Prometheus and the API server show together. What was asked for is the controller's to know.

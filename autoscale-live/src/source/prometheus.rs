@@ -178,6 +178,23 @@ fn places(targets: &[TargetRef]) -> Places<'_> {
     places
 }
 
+/// What Prometheus said of all that it was asked for, metric by metric.
+pub struct Answers {
+    columns: Result<BTreeMap<Metric, Result<Column, MetricsFault>>, MetricsFault>,
+    places: Vec<usize>,
+    at: Timestamp,
+}
+
+impl Answers {
+    /// What it said of the `k`-th target.
+    ///
+    /// # Errors
+    /// Why nothing can be said of it.
+    pub fn of(&self, k: usize) -> Result<ServiceMetrics, MetricsFault> {
+        row(self.columns.as_ref().map_err(Clone::clone)?, self.places[k], self.at)
+    }
+}
+
 /// Asks one Prometheus.
 pub struct Collector {
     client: Client,
@@ -219,21 +236,12 @@ impl Collector {
         Ok(Self { client, config, timeout })
     }
 
-    /// What is known of each of them, in their order, at the last whole second before `at`: one query a metric, all for the
-    /// same moment.
-    pub async fn collect(
-        &self,
-        targets: &[TargetRef],
-        at: Timestamp,
-    ) -> Vec<Result<ServiceMetrics, MetricsFault>> {
+    /// What is known of each of them at the last whole second before `at`: one query a metric, all for the same moment.
+    pub async fn collect(&self, targets: &[TargetRef], at: Timestamp) -> Answers {
         let places = places(targets);
         let columns = self.columns(&places, targets.len(), at).await;
-        let of = |target: &TargetRef| {
-            let columns = columns.as_ref().map_err(Clone::clone)?;
-            let place = places[&*target.namespace][&*target.name];
-            row(columns, place, Timestamp::from_secs(whole_seconds(at)))
-        };
-        targets.iter().map(of).collect()
+        let places = targets.iter().map(|target| places[&*target.namespace][&*target.name]).collect();
+        Answers { columns, places, at: Timestamp::from_secs(whole_seconds(at)) }
     }
 
     /// Each metric's values, or why there are none.

@@ -113,7 +113,11 @@ fn settled() -> Timestamp {
 
 /// Waits for the first samples of all of these.
 async fn until_seen(collector: &Collector, targets: &[TargetRef]) {
-    while collector.collect(targets, SystemClock.now()).await.iter().any(Result::is_err) {
+    let all_seen = async || {
+        let found = collector.collect(targets, SystemClock.now()).await;
+        (0..targets.len()).all(|k| found.of(k).is_ok())
+    };
+    while !all_seen().await {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -136,15 +140,17 @@ async fn measurements_are_what_the_services_have_counted() {
     for _ in 0..10 {
         let at = settled();
         let found = collector.collect(&targets, at).await;
-        Truth { pods: &pods, at }.check(found[0].as_ref().unwrap());
-        let idle = found[1].as_ref().unwrap();
+        Truth { pods: &pods, at }.check(&found.of(0).unwrap());
+        let idle = found.of(1).unwrap();
         assert_eq!((idle.arrival_rate.per_second(), idle.in_flight, idle.latency), (0.0, 0.0, None));
-        let absent = found[2].as_ref().unwrap_err();
-        assert_eq!(absent, &MetricsFault::Missing(Metric::Age));
+        let absent = found.of(2).unwrap_err();
+        assert_eq!(absent, MetricsFault::Missing(Metric::Age));
         tokio::time::sleep(Duration::from_millis(1300)).await;
     }
     prometheus.kill();
-    for (target, answer) in targets.iter().zip(collector.collect(&targets, settled()).await) {
+    let found = collector.collect(&targets, settled()).await;
+    for (k, target) in targets.iter().enumerate() {
+        let answer = found.of(k);
         let Err(MetricsFault::Query { reason, .. }) = answer else { panic!("{target}: {answer:?}") };
         assert!(reason.contains("refused"), "{target}: {reason}");
     }
@@ -155,7 +161,7 @@ async fn what_prometheus_does_not_understand_is_named_in_its_words() {
     let prometheus = Prometheus::start(&[]).await;
     let queries = Queries { latency_mean: "sum by ({by}) (".to_owned(), ..Queries::default() };
     let collector = Collector::new(PrometheusConfig { queries, ..config(&prometheus) }).unwrap();
-    let fault = &collector.collect(&[target("web")], settled()).await[0];
+    let fault = collector.collect(&[target("web")], settled()).await.of(0);
     let Err(MetricsFault::Query { metric: Metric::LatencyMean, reason }) = fault else { panic!("{fault:?}") };
     assert!(reason.contains("parse error"), "{reason}");
 }

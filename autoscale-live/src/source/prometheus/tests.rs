@@ -55,8 +55,7 @@ async fn collect(config: PrometheusConfig, name: &str) -> Result<ServiceMetrics,
     let collector = Collector::new(config).unwrap();
     let names = ["web", "cache"];
     let answers = collector.collect(&names.map(target), AT + Duration::from_millis(300)).await;
-    let mut named = names.into_iter().zip(answers);
-    named.find(|(known, _)| *known == name).expect("each target has an answer").1
+    answers.of(names.iter().position(|known| *known == name).expect("one of them"))
 }
 
 /// A stub whose answer to queries that hold `part` is another one.
@@ -88,12 +87,12 @@ async fn all_metrics_of_all_targets_come_by_one_query_each_at_one_moment() {
     let config = PrometheusConfig { auth: Auth::Bearer { token_file }, ..PrometheusConfig::at(&url) };
     let collector = Collector::new(config).unwrap();
     let found = collector.collect(&[target("web"), target("cache")], AT + Duration::from_millis(300)).await;
-    let web = found[0].as_ref().unwrap();
+    let web = found.of(0).unwrap();
     assert_eq!((web.at, web.age), (AT, Duration::from_millis(7500)));
     assert_eq!((web.arrival_rate.per_second(), web.error_rate.per_second()), (120.0, 1.0));
     assert_eq!((web.in_flight, web.queued), (120.0, 1.0));
     assert_eq!(web.latency.unwrap().p95, Duration::from_millis(250));
-    let cache = found[1].as_ref().unwrap();
+    let cache = found.of(1).unwrap();
     assert_eq!((cache.arrival_rate.per_second(), cache.error_rate.per_second()), (40.0, 0.0));
     assert_eq!(cache.latency, None, "nobody was answered");
     let asked = asked.lock().unwrap();
