@@ -6,5 +6,7 @@ mod prometheus;
 mod queries;
 
 pub use auth::{Auth, AuthError};
-pub use prometheus::{Answers, Collector, CollectorError, MetricsFault, PrometheusConfig, ServiceMetrics};
+pub use prometheus::{
+    Answers, Collector, CollectorError, MetricsFault, PrometheusConfig, ServiceMetrics, Usage, UsageSource,
+};
 pub use queries::{Metric, Queries};

@@ -14,4 +14,5 @@ mod prometheus {
     mod history;
     mod pods;
     mod server;
+    mod usage;
 }

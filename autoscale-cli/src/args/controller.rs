@@ -38,7 +38,7 @@ pub(crate) struct ControllerArgs {
     /// Those of this namespace alone; may be repeated.
     #[arg(long, value_name = "NAMESPACE", requires = "watch", conflicts_with = "config")]
     pub(crate) namespace: Vec<String>,
-    /// The address of Prometheus, or a YAML file with `url`, `auth`, `caFile`, `windowSeconds`, labels and queries.
+    /// The address of Prometheus, or a YAML file with `url`, `auth`, `caFile`, `windowSeconds`, labels, `usage` and queries.
     #[arg(long, value_name = "URL|FILE", required_unless_present = "definition")]
     pub(crate) prometheus: Option<String>,
     /// Print the definition of the custom resource, for `kubectl apply -f -`, and end.

@@ -2,7 +2,7 @@
 //! API by namespace; whose namespace has answered is decided on while others are being asked.
 
 use crate::shell::{Sighting, Source};
-use crate::source::{Collector, ServiceMetrics};
+use crate::source::{Collector, ServiceMetrics, Usage};
 use crate::target::TargetRef;
 use crate::target::kubernetes::{ANSWER_WITHIN, late};
 use crate::target::usage::{Samples, UsageError, usage};
@@ -99,14 +99,27 @@ impl Source for Sights {
 fn measurement(metrics: &ServiceMetrics, pods: &[PodSample]) -> Measurement {
     let count =
         |which: fn(&PodSample) -> bool| Replicas::new(pods.iter().filter(|pod| which(pod)).count() as u32);
-    let &ServiceMetrics { at, age, arrival_rate, error_rate, timeout_rate, in_flight, queued, latency } =
-        metrics;
+    let &ServiceMetrics {
+        at,
+        age,
+        arrival_rate,
+        error_rate,
+        timeout_rate,
+        in_flight,
+        queued,
+        latency,
+        usage,
+    } = metrics;
+    let Usage { cpu_utilization, memory_bytes } = usage.unwrap_or_else(|| Usage {
+        cpu_utilization: cpu_utilization(pods),
+        memory_bytes: memory_bytes(pods),
+    });
     Measurement {
         at,
         age,
         arrival_rate,
-        cpu_utilization: cpu_utilization(pods),
-        memory_bytes: memory_bytes(pods),
+        cpu_utilization,
+        memory_bytes,
         in_flight,
         queued,
         latency,

@@ -2,10 +2,10 @@
 
 use super::answer;
 use super::auth::{Auth, AuthError};
-use super::queries::{Absence, Metric, Queries};
+use super::queries::{Absence, Filling, Metric, Queries};
 use crate::target::TargetRef;
 use autoscale_core::measurement::LatencySummary;
-use autoscale_core::units::{RequestRate, Timestamp};
+use autoscale_core::units::{RequestRate, Timestamp, Utilization};
 use autoscale_core::validate::{ConfigError, count_in_range};
 use futures_util::{StreamExt, stream};
 use prometheus_http_query::{Client, InstantQueryBuilder};
@@ -47,9 +47,23 @@ pub struct PrometheusConfig {
     /// The label that has the workload's name.
     #[serde(default = "app")]
     pub workload_label: String,
+    /// Who says what pods use in a policy's measurements. Floor, fallback and emulated HPA go by the metrics API all the same.
+    #[serde(default)]
+    pub usage: UsageSource,
     /// What is asked for each metric.
     #[serde(default)]
     pub queries: Queries,
+}
+
+/// Who says what pods use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum UsageSource {
+    /// `metrics.k8s.io`, as the HPA does.
+    #[default]
+    MetricsApi,
+    /// Prometheus, by [`Queries::cpu_utilization`] and [`Queries::memory_bytes`].
+    Prometheus,
 }
 
 fn five_seconds() -> u32 {
@@ -79,6 +93,7 @@ impl PrometheusConfig {
             window_seconds: a_minute(),
             namespace_label: namespace(),
             workload_label: app(),
+            usage: UsageSource::default(),
             queries: Queries::default(),
         }
     }
@@ -135,6 +150,17 @@ pub struct ServiceMetrics {
     pub queued: f64,
     /// Response times in the rate window; `None` without answers in it.
     pub latency: Option<LatencySummary>,
+    /// What pods use; `None` where Prometheus is not asked.
+    pub usage: Option<Usage>,
+}
+
+/// What the pods of a service use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Usage {
+    /// As a share of their requests; `None` where no pod has both a sample and a request.
+    pub cpu_utilization: Option<Utilization>,
+    /// Together.
+    pub memory_bytes: u64,
 }
 
 /// Why nothing can be said of a service.
@@ -255,12 +281,14 @@ impl Collector {
         // Names of namespaces are made of letters, digits and dashes, none of which means anything to a regular expression.
         let namespaces: Vec<&str> = places.keys().copied().collect();
         let selector = format!("{namespace_label}=~\"{}\"", namespaces.join("|"));
-        let by = format!("{namespace_label}, {workload_label}");
         let window = format!("{window_seconds}s");
+        let filling = Filling { selector, namespace: namespace_label, workload: workload_label, window };
+        let (filling, usage) = (&filling, self.config.usage);
         let header = self.config.auth.header()?;
         let deadline = Instant::now() + self.timeout;
-        let asked = Metric::ALL.map(async |metric| {
-            let query = self.config.queries.query(metric, &selector, &by, &window);
+        let of_pods = Metric::OF_PODS.into_iter().filter(|_| usage == UsageSource::Prometheus);
+        let asked = Metric::OF_SERVICES.into_iter().chain(of_pods).map(async |metric| {
+            let query = self.config.queries.query(metric, filling);
             let mut request =
                 self.client.query(query).at(whole_seconds(at)).timeout(i64::from(self.config.timeout_ms));
             if let Some((name, value)) = header.clone() {
@@ -381,7 +409,8 @@ fn whole_seconds(at: Timestamp) -> i64 {
 
 /// Some 50 to 150 ms before a second try, different for each metric and moment.
 fn pause(at: Timestamp, metric: Metric) -> Duration {
-    let place = Metric::ALL.iter().position(|&other| other == metric).unwrap_or_default() as u64;
+    let mut all = Metric::OF_SERVICES.into_iter().chain(Metric::OF_PODS);
+    let place = all.position(|other| other == metric).unwrap_or_default() as u64;
     let micros = at.since(Timestamp::ZERO).as_micros() as u64;
     Duration::from_millis(50 + (micros / 7 + place * 37) % 101)
 }
@@ -420,6 +449,12 @@ fn row(
         }
         _ => None,
     };
+    let usage = if columns.contains_key(&Metric::CpuUtilization) {
+        let cpu_utilization = value(Metric::CpuUtilization)?.map(Utilization::from_fraction);
+        Some(Usage { cpu_utilization, memory_bytes: number(Metric::Memory)? as u64 })
+    } else {
+        None
+    };
     Ok(ServiceMetrics {
         at,
         age: Duration::try_from_secs_f64(number(Metric::Age)?).unwrap_or(Duration::MAX),
@@ -429,6 +464,7 @@ fn row(
         in_flight: number(Metric::InFlight)?,
         queued: number(Metric::Queued)?,
         latency,
+        usage,
     })
 }
 

@@ -2,8 +2,10 @@
 //!
 //! The defaults fit a service that exports the counter `http_requests_total` with a label `code`, the histogram
 //! `http_request_duration_seconds`, and the gauges `http_requests_in_flight` and `http_requests_queued`, scraped with labels
-//! that name namespace and workload. In a template `{selector}` stands for a matcher of all namespaces in question,
-//! `{by}` for the labels that a workload is known by, `{window}` for the rate window and `{q}` for a quantile.
+//! that name namespace and workload. Those of what pods use fit the kubelet's cAdvisor and kube-state-metrics.
+//!
+//! In a template `{selector}` stands for a matcher of all namespaces in question, `{namespace}` and `{workload}` for the labels
+//! that have them, `{by}` for both, `{window}` for the rate window, `{q}` for a quantile, and `{owner}` for what pods belong to.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,10 @@ pub enum Metric {
     LatencyMean,
     /// A quantile of it in seconds, in percent.
     Latency(u8),
+    /// CPU use as a share of the request.
+    CpuUtilization,
+    /// Memory in bytes.
+    Memory,
 }
 
 /// What it means that a workload has no series for a metric.
@@ -43,8 +49,8 @@ pub(super) enum Absence {
 }
 
 impl Metric {
-    /// All that is asked for.
-    pub const ALL: [Self; 11] = [
+    /// What is asked of services.
+    pub const OF_SERVICES: [Self; 11] = [
         Self::ArrivalRate,
         Self::Age,
         Self::ErrorRate,
@@ -58,11 +64,16 @@ impl Metric {
         Self::Latency(99),
     ];
 
+    /// What is asked of pods where the metrics API is not to say it.
+    pub const OF_PODS: [Self; 2] = [Self::CpuUtilization, Self::Memory];
+
     pub(super) const fn absence(self) -> Absence {
         match self {
             Self::ArrivalRate | Self::Age => Absence::Fault,
-            Self::ErrorRate | Self::TimeoutRate | Self::InFlight | Self::Queued => Absence::Zero,
-            Self::LatencyMean | Self::Latency(_) => Absence::Unknown,
+            Self::ErrorRate | Self::TimeoutRate | Self::InFlight | Self::Queued | Self::Memory => {
+                Absence::Zero
+            }
+            Self::LatencyMean | Self::Latency(_) | Self::CpuUtilization => Absence::Unknown,
         }
     }
 }
@@ -78,6 +89,8 @@ impl fmt::Display for Metric {
             Self::Queued => f.write_str("queued"),
             Self::LatencyMean => f.write_str("latencyMean"),
             Self::Latency(percent) => write!(f, "latency (p{percent})"),
+            Self::CpuUtilization => f.write_str("cpuUtilization"),
+            Self::Memory => f.write_str("memoryBytes"),
         }
     }
 }
@@ -103,11 +116,33 @@ pub struct Queries {
     pub latency_mean: String,
     /// A quantile of the response time in seconds; unknown without answers.
     pub latency: String,
+    /// CPU use over the pods that have a sample, as a share of their requests; unknown where there is no series.
+    pub cpu_utilization: String,
+    /// Memory over the pods that have a sample, in bytes; none where there is no series.
+    pub memory_bytes: String,
+    /// What `{owner}` stands for in the last two: 1 for each pod, with the labels of its namespace, its name as `pod`, and its
+    /// workload.
+    pub pod_owner: String,
+}
+
+/// What the containers of each pod use or ask for, together; a pod's own series and its pause container count it twice.
+fn of_pods(series: &str) -> String {
+    format!("sum by ({{namespace}}, pod) ({series})")
+}
+
+/// The same of each workload.
+fn of_workloads(pods: &str) -> String {
+    format!("sum by ({{by}}) ({pods} * on ({{namespace}}, pod) group_left ({{workload}}) ({{owner}}))")
 }
 
 impl Default for Queries {
     fn default() -> Self {
         let text = |query: &str| query.to_owned();
+        let used =
+            of_pods("rate(container_cpu_usage_seconds_total{{selector}, container!~\"|POD\"}[{window}])");
+        let requested = of_pods("kube_pod_container_resource_requests{{selector}, resource=\"cpu\"}");
+        let sampled = format!("({requested} and on ({{namespace}}, pod) {used})");
+        let memory = of_pods("container_memory_working_set_bytes{{selector}, container!~\"|POD\"}");
         Self {
             arrival_rate: text(
                 "sum by ({by}) (rate(http_requests_received_total{{selector}}[{window}])) \
@@ -130,13 +165,30 @@ impl Default for Queries {
                 "histogram_quantile({q}, \
                  sum by ({by}, le) (rate(http_request_duration_seconds_bucket{{selector}}[{window}])))",
             ),
+            cpu_utilization: format!("{} / {}", of_workloads(&used), of_workloads(&sampled)),
+            memory_bytes: of_workloads(&memory),
+            // A Deployment's ReplicaSets are called by its name and a hash of their template.
+            pod_owner: text(
+                "max by ({by}, pod) (label_replace(kube_pod_owner{{selector}, owner_kind=\"ReplicaSet\"}, \
+                 \"{workload}\", \"$1\", \"owner_name\", \"(.+)-[^-]+\") \
+                 or label_replace(kube_pod_owner{{selector}, owner_kind!=\"ReplicaSet\"}, \
+                 \"{workload}\", \"$1\", \"owner_name\", \"(.+)\"))",
+            ),
         }
     }
 }
 
+/// What placeholders stand for.
+pub(super) struct Filling<'a> {
+    pub(super) selector: String,
+    pub(super) namespace: &'a str,
+    pub(super) workload: &'a str,
+    pub(super) window: String,
+}
+
 impl Queries {
-    /// The query for a metric, with what its placeholders stand for.
-    pub(super) fn query(&self, metric: Metric, selector: &str, by: &str, window: &str) -> String {
+    /// The query for a metric.
+    pub(super) fn query(&self, metric: Metric, filling: &Filling<'_>) -> String {
         let template = match metric {
             Metric::ArrivalRate => &self.arrival_rate,
             Metric::Age => &self.age,
@@ -146,8 +198,18 @@ impl Queries {
             Metric::Queued => &self.queued,
             Metric::LatencyMean => &self.latency_mean,
             Metric::Latency(_) => &self.latency,
+            Metric::CpuUtilization => &self.cpu_utilization,
+            Metric::Memory => &self.memory_bytes,
         };
-        let filled = template.replace("{selector}", selector).replace("{by}", by).replace("{window}", window);
+        let Filling { selector, namespace, workload, window } = filling;
+        // The first two stand for what has placeholders itself.
+        let filled = template
+            .replace("{owner}", &self.pod_owner)
+            .replace("{by}", "{namespace}, {workload}")
+            .replace("{selector}", selector)
+            .replace("{namespace}", namespace)
+            .replace("{workload}", workload)
+            .replace("{window}", window);
         match metric {
             Metric::Latency(percent) => filled.replace("{q}", &format!("0.{percent:02}")),
             _ => filled,
@@ -161,7 +223,13 @@ mod tests {
 
     #[test]
     fn placeholders_are_filled() {
-        let query = |metric| Queries::default().query(metric, "namespace=~\"a|b\"", "namespace, app", "60s");
+        let filling = Filling {
+            selector: "namespace=~\"a|b\"".to_owned(),
+            namespace: "namespace",
+            workload: "app",
+            window: "60s".to_owned(),
+        };
+        let query = |metric| Queries::default().query(metric, &filling);
         assert_eq!(
             query(Metric::ErrorRate),
             "sum by (namespace, app) (rate(http_requests_total{namespace=~\"a|b\", code=~\"5..\"}[60s]))"
@@ -169,9 +237,11 @@ mod tests {
         assert!(
             query(Metric::Latency(95)).starts_with("histogram_quantile(0.95, sum by (namespace, app, le)")
         );
-        for metric in Metric::ALL {
+        for metric in Metric::OF_SERVICES.into_iter().chain(Metric::OF_PODS) {
             let asked = query(metric);
-            assert!(!asked.contains("{s") && !asked.contains("{b") && !asked.contains("{w"), "{asked}");
+            for placeholder in ["selector", "namespace", "workload", "by", "window", "q", "owner"] {
+                assert!(!asked.contains(&format!("{{{placeholder}}}")), "{asked}");
+            }
         }
     }
 }

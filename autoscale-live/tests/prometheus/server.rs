@@ -83,7 +83,7 @@ impl Drop for Prometheus {
 
 fn configuration(scraped: &[Scraped]) -> String {
     let mut yaml = String::from(
-        "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n- job_name: pods\n  static_configs:\n",
+        "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n- job_name: pods\n  honor_labels: true\n  static_configs:\n",
     );
     for Scraped { address, namespace, app, pod } in scraped {
         writeln!(

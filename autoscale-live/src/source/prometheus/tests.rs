@@ -20,13 +20,24 @@ type Case = (fn() -> Response, &'static str);
 
 /// A Prometheus that answers each question by `answer`.
 async fn stub(answer: impl Fn(&str) -> Response + Clone + Send + Sync + 'static) -> (String, Asked) {
+    slow_stub(Duration::ZERO, answer).await
+}
+
+/// The same after a while.
+async fn slow_stub(
+    delay: Duration,
+    answer: impl Fn(&str) -> Response + Clone + Send + Sync + 'static,
+) -> (String, Asked) {
     let asked = Asked::default();
     let seen = Arc::clone(&asked);
     let handler = move |headers: HeaderMap, Form(question): Form<Question>| {
         let token = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
         seen.lock().unwrap().push((question.query.clone(), question.time, token));
         let response = answer(&question.query);
-        async move { response }
+        async move {
+            tokio::time::sleep(delay).await;
+            response
+        }
     };
     let router = Router::new().route("/api/v1/query", post(handler));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -96,7 +107,7 @@ async fn all_metrics_of_all_targets_come_by_one_query_each_at_one_moment() {
     assert_eq!((cache.arrival_rate.per_second(), cache.error_rate.per_second()), (40.0, 0.0));
     assert_eq!(cache.latency, None, "nobody was answered");
     let asked = asked.lock().unwrap();
-    assert_eq!(asked.len(), Metric::ALL.len());
+    assert_eq!(asked.len(), Metric::OF_SERVICES.len());
     assert!(
         asked.iter().all(|(_, time, token)| time == "1000000" && token.as_deref() == Some("Bearer sesame"))
     );
@@ -189,6 +200,15 @@ async fn silence_is_a_fault_in_time() {
     let gone = collect(PrometheusConfig { timeout_ms: 400, ..PrometheusConfig::at(&url) }, "web").await;
     let fault = gone.unwrap_err().to_string();
     assert!(fault.contains("refused"), "{fault}");
+}
+
+#[tokio::test]
+async fn all_queries_share_one_deadline() {
+    // Each is answered well within it; the third four of them are asked when more than half of it is gone.
+    let (url, _) = slow_stub(Duration::from_millis(240), |_| vector("2", &[])).await;
+    let config = PrometheusConfig { timeout_ms: 600, ..PrometheusConfig::at(&url) };
+    let fault = collect(config, "web").await.unwrap_err();
+    assert!(fault.to_string().contains("all queries together have 600ms"), "{fault}");
 }
 
 #[test]
