@@ -187,6 +187,11 @@ impl Controller {
         self.deciders.policy.cadence().period
     }
 
+    /// The scaled object as far as is known.
+    pub const fn workload(&self) -> Option<&Workload> {
+        self.workload.as_ref()
+    }
+
     /// Whether any decision has been made.
     pub const fn has_decided(&self) -> bool {
         self.last.is_some()

@@ -9,6 +9,7 @@ use crate::shell::Journal;
 use crate::target::TargetRef;
 use serde::Serialize;
 use std::io::Write;
+use std::sync::Arc;
 
 /// One line a decision: the record, with its target.
 #[derive(Serialize)]
@@ -29,7 +30,7 @@ impl<W: Write + Send> JsonLines<W> {
 }
 
 impl<W: Write + Send + 'static> Journal for JsonLines<W> {
-    fn keep(&mut self, target: &TargetRef, record: &DecisionRecord) {
+    fn keep(&mut self, target: &TargetRef, record: &Arc<DecisionRecord>) {
         // A full disk must not keep a service from being scaled; what is lost shows in the metrics, which count on.
         let mut line = serde_json::to_vec(&Line { target, record }).unwrap_or_default();
         line.push(b'\n');
@@ -42,7 +43,7 @@ impl<W: Write + Send + 'static> Journal for JsonLines<W> {
 
 /// All of them, in order.
 impl Journal for Vec<Box<dyn Journal>> {
-    fn keep(&mut self, target: &TargetRef, record: &DecisionRecord) {
+    fn keep(&mut self, target: &TargetRef, record: &Arc<DecisionRecord>) {
         for journal in self {
             journal.keep(target, record);
         }
@@ -63,7 +64,7 @@ mod tests {
     use autoscale_core::limits::{Bound, Granted};
     use autoscale_core::policy::{Decision, Reason};
     use autoscale_core::units::{Replicas, Timestamp};
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     #[derive(Clone, Default)]
     struct Shared(Arc<Mutex<Vec<u8>>>);
@@ -77,8 +78,8 @@ mod tests {
         }
     }
 
-    pub(super) fn record(effect: Effect) -> DecisionRecord {
-        DecisionRecord {
+    pub(super) fn record(effect: Effect) -> Arc<DecisionRecord> {
+        Arc::new(DecisionRecord {
             version: 1,
             at: Timestamp::from_secs(7),
             policy: "ppo".into(),
@@ -95,7 +96,7 @@ mod tests {
             slo: SloState::Met,
             measurement: None,
             pods: PodCounts::default(),
-        }
+        })
     }
 
     pub(super) fn target() -> TargetRef {

@@ -5,6 +5,7 @@ mod report;
 mod resources;
 mod roster;
 mod scaler;
+mod sheet;
 mod sighting;
 mod staffing;
 
@@ -22,6 +23,7 @@ use crate::target::lease::{Candidacy, Elector};
 use crate::target::watch::Watch;
 use kube::Client;
 use roster::Roster;
+use sheet::Sheet;
 use sighting::Sights;
 use staffing::{Outlets, Staffing, Troubles};
 use std::future::Future;
@@ -31,6 +33,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
 /// News that may wait to be heard.
@@ -98,12 +101,19 @@ pub enum ServiceError {
 /// # Errors
 /// When it cannot begin. Once it runs, whatever fails is tried again.
 pub fn run(config: ServiceConfig, decisions: Box<dyn Write + Send>) -> Result<(), ServiceError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|error| system("threads", error))?;
-    runtime.block_on(async {
+    runtime().map_err(|error| system("timers", error))?.block_on(async {
         let end = end().map_err(|error| system("signals", error))?;
         serve(connect_as_usual().await?, config, decisions, end).await
     })
+}
+
+/// What a controller runs on: one thread, of which ten thousand targets take a few percent. A second one would take memory of
+/// its own, and would keep the Lease when the first is stuck.
+///
+/// # Errors
+/// When the system has no more timers or sockets.
+pub fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// The same within a runtime, by way of a client from [`connect`](crate::target::kubernetes::connect), until `end`.
@@ -143,13 +153,15 @@ pub async fn serve(
     let (mut fleet, troubles) = (Fleet::new(), Troubles::default());
     let (readiness, reporting) = match config.autoscalers {
         Autoscalers::Given(given) => {
-            let changes = staffing.settle(given);
+            let sheets = given.iter().map(|autoscaler| Arc::new(Sheet::of(autoscaler)));
+            let changes = staffing.settle(sheets.collect());
+            drop(given);
             if let Some((resource, finding)) = changes.refused.into_iter().next() {
                 let name = resource.name.to_string();
                 return Err(ServiceError::Autoscaler { name, error: finding.message });
             }
             for (target, controller) in changes.taken_on {
-                fleet.add(SystemClock.now(), target, controller);
+                fleet.add(SystemClock.now(), target, *controller);
             }
             watch.set(&roster.lock().unwrap_or_else(PoisonError::into_inner).targets());
             (Readiness::AllDecided, None)

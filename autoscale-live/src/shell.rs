@@ -60,7 +60,7 @@ pub trait Scaler: Send + Sync + 'static {
 /// Where decisions are kept. Called for each, in order; must not wait.
 pub trait Journal: Send + 'static {
     /// Keeps it.
-    fn keep(&mut self, target: &TargetRef, record: &DecisionRecord);
+    fn keep(&mut self, target: &TargetRef, record: &Arc<DecisionRecord>);
 
     /// There will be no more of this target: what is known of its last decision is of no use any more.
     fn forget(&mut self, target: &TargetRef);

@@ -19,7 +19,9 @@ mod status;
 
 pub(crate) use file::in_terms_of_the_spec;
 pub use file::{FileError, read};
-pub use status::{Finding, LastDecision, LearnedAutoscalerStatus, conditions, findings, within_slo};
+pub use status::{
+    ConditionType, Finding, LastDecision, LearnedAutoscalerStatus, Standing, conditions, findings, within_slo,
+};
 
 /// What to scale, by which policy, how far to trust it.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -12,7 +12,7 @@ mod pods;
 mod quantity;
 mod rivals;
 mod selector;
-mod table;
+pub(crate) mod table;
 pub mod usage;
 pub mod watch;
 mod workload;

@@ -1,17 +1,19 @@
-//! What a controller of many targets costs: `ten_thousand [TARGETS] [CYCLES]` prints a line of JSON.
+//! What a controller of many targets costs: `ten_thousand [TARGETS] [CYCLES] [file|cluster]` prints a line of JSON.
 //!
 //! A second process plays Prometheus and the API server over loopback, so that what is measured is the controller's alone. All
 //! targets are decided on every 15 s by the emulated HPA; in each cycle the CPU use of 1 % of them doubles, and they are given
-//! a second pod.
+//! a second pod. With `cluster` the autoscalers are custom resources, whose statuses are written, there is a Lease, and the
+//! page of metrics is read in each cycle.
 
 mod stubs;
 
 use autoscale_core::units::Timestamp;
 use autoscale_live::controller::Deciders;
-use autoscale_live::service::{Autoscalers, ServiceConfig, serve};
+use autoscale_live::service::{Autoscalers, ServiceConfig, runtime, serve};
 use autoscale_live::source::PrometheusConfig;
 use autoscale_live::spec::{LearnedAutoscaler, read};
 use autoscale_live::target::kubernetes::connect;
+use autoscale_live::target::lease::Candidacy;
 use autoscale_policies::hpa::{Hpa, HpaSpec};
 use kube::Config;
 use rustix::time::{ClockId, clock_gettime};
@@ -19,6 +21,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -91,20 +94,23 @@ fn memory(what: &str) -> Result<f64, Box<dyn Error>> {
     Ok((kib / 1024.0 * 10.0).round() / 10.0)
 }
 
+/// From where the autoscalers are.
+enum Origin {
+    File,
+    Cluster,
+}
+
 fn autoscalers(targets: usize) -> Result<Vec<LearnedAutoscaler>, Box<dyn Error>> {
-    let one = |k: usize| {
-        let (namespace, name) = stubs::name(k);
-        format!(
-            "apiVersion: autoscaleai.dev/v1alpha1\nkind: LearnedAutoscaler\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
-             spec:\n  scaleTargetRef: {{name: {name}}}\n  minReplicas: 1\n  maxReplicas: 10\n  mode: active\n  \
-             policy: {{horizontalPodAutoscaler: {{}}}}\n"
-        )
-    };
     let mut all = Vec::with_capacity(targets);
     for k in 0..targets {
-        all.extend(read(&one(k))?);
+        all.extend(read(&stubs::autoscaler(k, None).to_string())?);
     }
     Ok(all)
+}
+
+/// A port that nobody has at the moment.
+fn free() -> std::io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
 
 fn hpa(autoscaler: &LearnedAutoscaler) -> Result<Box<Hpa>, String> {
@@ -122,6 +128,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let number = |k: usize, usual: u32| words.get(k).map_or(Ok(usual), |word| word.parse());
     let (targets, cycles) = (number(0, 10_000)?, number(1, 20)?);
+    let origin = match words.get(2).map(String::as_str) {
+        None | Some("file") => Origin::File,
+        Some("cluster") => Origin::Cluster,
+        Some(other) => return Err(format!("{other} is neither file nor cluster").into()),
+    };
     let mut stubs = Command::new(std::env::current_exe()?)
         .args(["stubs", &targets.to_string()])
         .stdin(Stdio::piped())
@@ -132,6 +143,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut line = String::new();
     answers.read_line(&mut line)?;
     let address = line.trim().to_owned();
+    let (autoscalers, listen, lease) = match origin {
+        Origin::File => (Autoscalers::Given(autoscalers(targets as usize)?), None, None),
+        Origin::Cluster => {
+            let candidacy = Candidacy {
+                namespace: "autoscale".into(),
+                lease: "autoscale".into(),
+                identity: "bench".into(),
+                duration: PERIOD,
+            };
+            (Autoscalers::Watched(Vec::new()), Some(free()?), Some(candidacy))
+        }
+    };
+    if let Some(page) = listen {
+        writeln!(ask, "http://{page}/metrics")?;
+    }
     let mut counted = || -> Result<serde_json::Value, Box<dyn Error>> {
         let mut line = String::new();
         writeln!(ask, "count")?;
@@ -140,19 +166,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let decisions = Decisions::default();
     let config = ServiceConfig {
-        autoscalers: Autoscalers::Given(autoscalers(targets as usize)?),
+        autoscalers,
         deciders: Box::new(|autoscaler| {
             Ok(Deciders { name: "hpa".into(), policy: hpa(autoscaler)?, fallback: None })
         }),
         prometheus: PrometheusConfig::at(&address),
-        listen: None,
+        listen,
         keda: None,
-        lease: None,
+        lease,
         instance: "bench".into(),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let out = Box::new(decisions.clone());
-    let report = runtime.block_on(async {
+    let report = runtime()?.block_on(async {
         let client = connect(Config::new(address.parse()?))?;
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let running = tokio::spawn(serve(client, config, out, async { _ = stopped.await }));
@@ -178,6 +203,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             "decision_lag_max_ms": read.lag(1.0),
             "changes": since("changes"),
             "patches": since("patches"),
+            "statuses": since("statuses"),
+            "pages": since("pages"),
+            "bytes_of_a_page": after["bytes_of_a_page"],
             "requests_to_the_api_server": since("requests"),
         });
         let _ = stop.send(());

@@ -36,7 +36,12 @@ struct World {
     replicas: Vec<u32>,
     /// Watch events by namespace and kind, in order; the version of the last is their number.
     events: HashMap<(String, &'static str), Vec<String>>,
+    /// As it was written last.
+    lease: Option<Value>,
 }
+
+/// The custom resources, which are watched in all namespaces at once.
+const AUTOSCALERS: &str = "learnedautoscalers";
 
 struct Shared {
     world: Mutex<World>,
@@ -44,6 +49,9 @@ struct Shared {
     start: Timestamp,
     patches: AtomicU64,
     requests: AtomicU64,
+    statuses: AtomicU64,
+    pages: AtomicU64,
+    bytes_of_a_page: AtomicU64,
 }
 
 type Stub = State<Arc<Shared>>;
@@ -90,6 +98,33 @@ fn deployment(k: usize, replicas: u32) -> Value {
         },
         "status": { "replicas": replicas, "readyReplicas": replicas, "observedGeneration": replicas },
     })
+}
+
+/// The autoscaler of the `k`-th target.
+pub(crate) fn autoscaler(k: usize, status: Option<&Value>) -> Value {
+    let (namespace, name) = name(k);
+    let mut object = json!({
+        "apiVersion": "autoscaleai.dev/v1alpha1", "kind": "LearnedAutoscaler",
+        "metadata": { "name": name, "namespace": namespace },
+        "spec": {
+            "scaleTargetRef": { "name": name }, "minReplicas": 1, "maxReplicas": 10, "mode": "active",
+            "policy": { "horizontalPodAutoscaler": {} },
+        },
+    });
+    if let Some(status) = status {
+        let fields = json!({ "f:spec": { "f:maxReplicas": {}, "f:minReplicas": {}, "f:mode": {}, "f:policy": {}, "f:scaleTargetRef": {} } });
+        let metadata = &mut object["metadata"];
+        metadata["uid"] = format!("a{k}").into();
+        metadata["generation"] = 1.into();
+        metadata["resourceVersion"] = "1".into();
+        metadata["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
+        metadata["managedFields"] = json!([{
+            "manager": "kubectl", "operation": "Apply", "apiVersion": "autoscaleai.dev/v1alpha1",
+            "fieldsType": "FieldsV1", "fieldsV1": fields,
+        }]);
+        object["status"] = status.clone();
+    }
+    object
 }
 
 fn pod(k: usize, replica: u32) -> Value {
@@ -180,12 +215,71 @@ async fn objects(
         .collect();
     let version = world.events.get(&(namespace, kind)).map_or(0, Vec::len) + 1;
     drop(world);
+    list(&all, version, &asked)
+}
+
+/// A page of a list.
+fn list(all: &[Value], version: usize, asked: &HashMap<String, String>) -> Response {
     let number = |key: &str, usual: usize| asked.get(key).and_then(|text| text.parse().ok()).unwrap_or(usual);
     let (from, limit) = (number("continue", 0), number("limit", usize::MAX));
     let page: Vec<&Value> = all.iter().skip(from).take(limit).collect();
     let more = (from + page.len() < all.len()).then(|| (from + page.len()).to_string());
     let metadata = json!({ "resourceVersion": version.to_string(), "continue": more });
     Json(json!({ "kind": "List", "apiVersion": "v1", "metadata": metadata, "items": page })).into_response()
+}
+
+async fn autoscalers(State(shared): Stub, Query(asked): Query<HashMap<String, String>>) -> Response {
+    if asked.contains_key("watch") {
+        let number = |key: &str, usual| asked.get(key).and_then(|s| s.parse().ok()).unwrap_or(usual);
+        let from = number("resourceVersion", 1) as usize - 1;
+        return follow(shared, (String::new(), AUTOSCALERS), from, number("timeoutSeconds", 60));
+    }
+    // They are listed once, before any status is written.
+    let targets = shared.world().replicas.len();
+    let all: Vec<Value> = (0..targets).map(|k| autoscaler(k, Some(&json!({})))).collect();
+    list(&all, 1, &asked)
+}
+
+async fn status(State(shared): Stub, Path((_, name)): Path<(String, String)>, asked: Bytes) -> Response {
+    let asked: Value = serde_json::from_slice(&asked).unwrap_or_default();
+    let Some(k) = number(&name) else { return StatusCode::NOT_FOUND.into_response() };
+    shared.statuses.fetch_add(1, Ordering::Relaxed);
+    let mut object = autoscaler(k, Some(&asked["status"]));
+    {
+        let mut world = shared.world();
+        let events = world.events.entry((String::new(), AUTOSCALERS)).or_default();
+        object["metadata"]["resourceVersion"] = (events.len() + 2).to_string().into();
+        events.push(json!({ "type": "MODIFIED", "object": object }).to_string() + "\n");
+    }
+    shared.changed.send_replace(());
+    Json(object).into_response()
+}
+
+async fn lease(State(shared): Stub) -> Response {
+    shared.world().lease.clone().map_or_else(
+        || {
+            let gone = json!({ "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404 });
+            (StatusCode::NOT_FOUND, Json(gone)).into_response()
+        },
+        |lease| Json(lease).into_response(),
+    )
+}
+
+async fn write_lease(State(shared): Stub, Json(lease): Json<Value>) -> Json<Value> {
+    shared.world().lease = Some(lease.clone());
+    Json(lease)
+}
+
+/// Reads a page once a cycle, as Prometheus does.
+async fn scrape(shared: Arc<Shared>, page: String) {
+    loop {
+        tokio::time::sleep(PERIOD).await;
+        let Ok(answer) = reqwest::get(&page).await else { continue };
+        if let Ok(body) = answer.bytes().await {
+            shared.pages.fetch_add(1, Ordering::Relaxed);
+            shared.bytes_of_a_page.store(body.len() as u64, Ordering::Relaxed);
+        }
+    }
 }
 
 /// What happens after the `from`-th event, until the watch is over.
@@ -254,15 +348,18 @@ async fn apps() -> Json<Value> {
     }))
 }
 
-/// Serves until its input ends, and says on each line of it what it has counted.
+/// Serves until its input ends, says on each line of it what it has counted, and scrapes what a line names.
 #[tokio::main(worker_threads = 1)]
 pub(crate) async fn serve(targets: usize) -> Result<(), Box<dyn Error>> {
     let shared = Arc::new(Shared {
-        world: Mutex::new(World { replicas: vec![1; targets], events: HashMap::new() }),
+        world: Mutex::new(World { replicas: vec![1; targets], events: HashMap::new(), lease: None }),
         changed: watch::Sender::new(()),
         start: now(),
         patches: AtomicU64::new(0),
         requests: AtomicU64::new(0),
+        statuses: AtomicU64::new(0),
+        pages: AtomicU64::new(0),
+        bytes_of_a_page: AtomicU64::new(0),
     });
     let counted = Arc::clone(&shared);
     let router = Router::new()
@@ -274,6 +371,16 @@ pub(crate) async fn serve(targets: usize) -> Result<(), Box<dyn Error>> {
             "/apis/events.k8s.io/v1/namespaces/{namespace}/events",
             post(async |Json(event): Json<Value>| Json(event)),
         )
+        .route("/apis/autoscaleai.dev/v1alpha1/learnedautoscalers", get(autoscalers))
+        .route(
+            "/apis/autoscaleai.dev/v1alpha1/namespaces/{namespace}/learnedautoscalers/{name}/status",
+            patch(status),
+        )
+        .route(
+            "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{name}",
+            get(lease).put(write_lease),
+        )
+        .route("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases", post(write_lease))
         .route("/apis/apps/v1/namespaces/{namespace}/{kind}", get(objects))
         .route("/api/v1/namespaces/{namespace}/{kind}", get(objects))
         .route("/apis/autoscaling/v2/namespaces/{namespace}/{kind}", get(objects))
@@ -281,13 +388,21 @@ pub(crate) async fn serve(targets: usize) -> Result<(), Box<dyn Error>> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let mut out = std::io::stdout();
     std::io::Write::write_all(&mut out, format!("http://{}\n", listener.local_addr()?).as_bytes())?;
+    let runtime = tokio::runtime::Handle::current();
     std::thread::spawn(move || {
-        for _ in std::io::stdin().lock().lines() {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if line.starts_with("http") {
+                runtime.spawn(scrape(Arc::clone(&counted), line));
+                continue;
+            }
             let targets = counted.world.lock().map_or(0, |world| world.replicas.len());
             let busy = (0..targets).filter(|&k| counted.is_busy(k, targets)).count();
-            let (patches, requests) =
-                (counted.patches.load(Ordering::Relaxed), counted.requests.load(Ordering::Relaxed));
-            let line = json!({ "changes": busy, "patches": patches, "requests": requests });
+            let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+            let line = json!({
+                "changes": busy, "patches": read(&counted.patches), "requests": read(&counted.requests),
+                "statuses": read(&counted.statuses), "pages": read(&counted.pages),
+                "bytes_of_a_page": read(&counted.bytes_of_a_page),
+            });
             let _ = std::io::Write::write_all(&mut std::io::stdout(), format!("{line}\n").as_bytes());
         }
         std::process::exit(0);

@@ -124,7 +124,7 @@ fn sample(
 }
 
 impl Journal for Metrics {
-    fn keep(&mut self, target: &TargetRef, record: &DecisionRecord) {
+    fn keep(&mut self, target: &TargetRef, record: &Arc<DecisionRecord>) {
         let mut all = self.numbers.lock();
         if !all.contains_key(target) {
             all.insert(target.clone(), Numbers::default());

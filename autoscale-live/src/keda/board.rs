@@ -204,7 +204,7 @@ impl Board {
 }
 
 impl Journal for Board {
-    fn keep(&mut self, target: &TargetRef, record: &DecisionRecord) {
+    fn keep(&mut self, target: &TargetRef, record: &Arc<DecisionRecord>) {
         let last = Last { at: record.at, rung: record.rung, granted: record.granted.replicas };
         self.known().last.insert(target.clone(), last);
         self.0.changed.send_replace(());

@@ -26,7 +26,7 @@ struct Announcement {
 /// Hands on what is worth telling.
 pub(super) struct Announcements {
     /// By target, the reasons of its conditions when it was last heard of.
-    told: BTreeMap<TargetRef, Vec<&'static str>>,
+    told: BTreeMap<TargetRef, [&'static str; 3]>,
     hand_on: mpsc::Sender<Announcement>,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn start(announcer: Announcer, watch: Arc<Watch>) -> (Announcements, 
 }
 
 impl Journal for Announcements {
-    fn keep(&mut self, target: &TargetRef, record: &DecisionRecord) {
+    fn keep(&mut self, target: &TargetRef, record: &Arc<DecisionRecord>) {
         // Whoever leads speaks.
         if record.block == Some(Block::Standby) {
             self.told.remove(target);
@@ -65,8 +65,7 @@ impl Journal for Announcements {
             );
         }
         let findings = findings(record);
-        let reasons: Vec<&'static str> = findings.iter().map(|finding| finding.reason).collect();
-        let before = self.told.insert(target.clone(), reasons);
+        let before = self.told.insert(target.clone(), findings.each_ref().map(|finding| finding.reason));
         for (k, finding) in findings.into_iter().enumerate() {
             let news = before.as_ref().is_some_and(|before| before[k] != finding.reason);
             // What is well from the start is no news.

@@ -1,10 +1,12 @@
 //! Decisions as the `status` of their custom resources: at once when something is different, else now and then.
 
-use super::roster::{Resource, Roster};
+use super::roster::Roster;
+use super::sheet::Resource;
 use crate::controller::{Block, DecisionRecord};
 use crate::shell::Journal;
 use crate::spec::{
-    Finding, LastDecision, LearnedAutoscaler, LearnedAutoscalerStatus, conditions, findings, within_slo,
+    ConditionType, Finding, LastDecision, LearnedAutoscaler, LearnedAutoscalerStatus, Standing, conditions,
+    findings, within_slo,
 };
 use crate::target::TargetRef;
 use crate::target::kubernetes::{ANSWER_WITHIN, FIELD_MANAGER};
@@ -13,6 +15,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource as _};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -23,19 +26,25 @@ const NOW_AND_THEN: Duration = Duration::from_secs(300);
 /// Statuses that may wait to be written. Those that find no room are written with a later decision.
 const WAITING: usize = 20_000;
 
-/// A status, and whose.
+/// What a status is made of once its turn has come, for thousands may wait.
 struct Report {
-    target: Option<TargetRef>,
-    resource: Resource,
-    status: LearnedAutoscalerStatus,
+    resource: Arc<Resource>,
+    standing: Standing,
+    about: About,
 }
 
-/// What was reported last of a target.
+enum About {
+    Decision(TargetRef, Arc<DecisionRecord>),
+    Refusal(Finding),
+}
+
+/// What was reported last of a target, and of which resource.
 struct Said {
     at: Timestamp,
-    resource: Resource,
-    findings: Vec<Finding>,
-    decision: LastDecision,
+    uid: Option<Arc<str>>,
+    generation: Option<i64>,
+    standing: Standing,
+    gist: u64,
 }
 
 /// Hands on what is to be written.
@@ -58,7 +67,7 @@ pub(super) fn start(client: Client, roster: Arc<Mutex<Roster>>) -> (Reports, Ref
     let writing = tokio::spawn(async move {
         while let Some(report) = waiting.recv().await {
             let written = tokio::time::timeout(ANSWER_WITHIN, write(&client, &report)).await;
-            if let (false, Some(target)) = (matches!(written, Ok(Ok(()))), report.target) {
+            if let (false, About::Decision(target, _)) = (matches!(written, Ok(Ok(()))), report.about) {
                 failures.lock().unwrap_or_else(PoisonError::into_inner).insert(target);
             }
         }
@@ -68,68 +77,90 @@ pub(super) fn start(client: Client, roster: Arc<Mutex<Roster>>) -> (Reports, Ref
 }
 
 async fn write(client: &Client, report: &Report) -> kube::Result<()> {
-    let Report { resource, status, .. } = report;
+    let resource = &report.resource;
     let api: Api<LearnedAutoscaler> = Api::namespaced(client.clone(), &resource.namespace);
     let patch = json!({
         "apiVersion": LearnedAutoscaler::api_version(&()),
         "kind": LearnedAutoscaler::kind(&()),
         "metadata": { "name": &resource.name },
-        "status": status,
+        "status": report.status(),
     });
     api.patch_status(&resource.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(patch))
         .await
         .map(drop)
 }
 
+impl Report {
+    fn status(&self) -> LearnedAutoscalerStatus {
+        let Self { resource, standing, about } = self;
+        let observed_generation = resource.generation;
+        let conditions = |findings: &[Finding]| conditions(findings, standing, observed_generation);
+        match about {
+            About::Decision(_, record) => LearnedAutoscalerStatus {
+                observed_generation,
+                conditions: conditions(&found(record)),
+                last_decision: Some(LastDecision::of(record)),
+            },
+            About::Refusal(finding) => LearnedAutoscalerStatus {
+                observed_generation,
+                conditions: conditions(std::slice::from_ref(finding)),
+                last_decision: None,
+            },
+        }
+    }
+}
+
+/// All that a decision shows.
+fn found(record: &DecisionRecord) -> Vec<Finding> {
+    let (kind, message) = (ConditionType::Accepted, String::new());
+    let accepted = Finding { kind, status: "True", reason: "Used", message };
+    [accepted].into_iter().chain(findings(record)).chain(within_slo(record)).collect()
+}
+
+/// What is said, but for its time. Two things of one gist would be told apart a little late, no more.
+fn gist(findings: &[Finding], decision: LastDecision) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (findings, LastDecision { at_seconds: 0, ..decision }).hash(&mut hasher);
+    hasher.finish()
+}
+
 impl Refusals {
     /// Says of a resource that it is not used.
-    pub(super) fn say(&self, now: Timestamp, (resource, finding): (Resource, Finding)) {
-        let status = LearnedAutoscalerStatus {
-            observed_generation: resource.generation,
-            conditions: conditions(&[finding], &resource.conditions, resource.generation, now),
-            last_decision: None,
-        };
-        let _ = self.0.try_send(Report { target: None, resource, status });
+    pub(super) fn say(&self, now: Timestamp, (resource, finding): (Arc<Resource>, Finding)) {
+        let standing = resource.standing.after(std::slice::from_ref(&finding), now);
+        let _ = self.0.try_send(Report { resource, standing, about: About::Refusal(finding) });
     }
 }
 
 impl Journal for Reports {
-    fn keep(&mut self, target: &TargetRef, record: &DecisionRecord) {
+    fn keep(&mut self, target: &TargetRef, record: &Arc<DecisionRecord>) {
         // Whoever leads speaks.
         if record.block == Some(Block::Standby) {
             self.said.remove(target);
             return;
         }
         let roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(resource) = roster.resource(target).cloned() else { return };
+        let Some(resource) = roster.resource(target) else { return };
         drop(roster);
-        let accepted = Finding { kind: "Accepted", status: "True", reason: "Used", message: String::new() };
-        let findings: Vec<Finding> =
-            [accepted].into_iter().chain(findings(record)).chain(within_slo(record)).collect();
-        let decision = LastDecision::of(record);
+        let findings = found(record);
+        let gist = gist(&findings, LastDecision::of(record));
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
-        let before = self.said.get(target).filter(|before| before.resource.uid == resource.uid);
+        let before = self.said.get(target).filter(|before| before.uid == resource.uid);
         let old = before.is_none_or(|said| {
             failed
                 || record.at.since(said.at) >= NOW_AND_THEN
-                || said.resource.generation != resource.generation
-                || said.findings != findings
-                || !said.decision.says_the_same(&decision)
+                || said.generation != resource.generation
+                || said.gist != gist
         });
         if !old {
             return;
         }
-        let known = before.map_or(&resource.conditions, |said| &said.resource.conditions);
-        let conditions = conditions(&findings, known, resource.generation, record.at);
-        let status = LearnedAutoscalerStatus {
-            observed_generation: resource.generation,
-            conditions: conditions.clone(),
-            last_decision: Some(decision.clone()),
-        };
-        let report = Report { target: Some(target.clone()), resource: resource.clone(), status };
-        if self.hand_on.try_send(report).is_ok() {
-            let resource = Resource { conditions, ..resource };
-            self.said.insert(target.clone(), Said { at: record.at, resource, findings, decision });
+        let known = before.map_or(resource.standing, |said| said.standing);
+        let standing = known.after(&findings, record.at);
+        let about = About::Decision(target.clone(), Arc::clone(record));
+        let (at, uid, generation) = (record.at, resource.uid.clone(), resource.generation);
+        if self.hand_on.try_send(Report { resource, standing, about }).is_ok() {
+            self.said.insert(target.clone(), Said { at, uid, generation, standing, gist });
         }
     }
 
@@ -179,7 +210,10 @@ mod tests {
     #[test]
     fn what_is_new_is_reported_and_by_the_leader_alone() {
         let roster = Arc::<Mutex<Roster>>::default();
-        let settle = |uid| _ = roster.lock().unwrap().settle(vec![web(uid)], |_| Ok(()));
+        let settle = |uid| {
+            let sheet = Arc::new(super::super::sheet::Sheet::of(&web(uid)));
+            let _ = roster.lock().unwrap().settle(vec![sheet], |_| Ok(()));
+        };
         settle("u1");
         let (hand_on, mut waiting) = mpsc::channel(8);
         let failed = Arc::<Mutex<BTreeSet<TargetRef>>>::default();
@@ -191,10 +225,10 @@ mod tests {
         };
         let target = web("u1").target();
         let mut said = |record: &DecisionRecord| {
-            reports.keep(&target, record);
-            let report = waiting.try_recv().ok()?;
-            let since = report.status.conditions[0].last_transition_time.0.as_second();
-            Some((report.status.last_decision?.granted, since))
+            reports.keep(&target, &Arc::new(record.clone()));
+            let status = waiting.try_recv().ok()?.status();
+            let since = status.conditions[0].last_transition_time.0.as_second();
+            Some((status.last_decision?.granted, since))
         };
         assert_eq!(said(&record(100, 5)), Some((5, 100)));
         assert_eq!(said(&record(115, 5)), None, "only time has passed");

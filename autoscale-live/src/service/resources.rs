@@ -1,16 +1,15 @@
 //! The custom resources of the cluster, as they come, change and go.
 
+use super::sheet::{Key, Sheet};
 use crate::spec::LearnedAutoscaler;
+use crate::target::table::{Change, Table};
 use crate::target::watch::{watched, why};
 use futures_util::StreamExt;
 use futures_util::stream::select_all;
 use kube::api::ApiResource;
 use kube::core::DynamicObject;
-use kube::runtime::reflector::Store;
-use kube::runtime::reflector::store::Writer;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher::Event;
 use kube::{Api, Client, ResourceExt};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -24,15 +23,21 @@ const TRY_AGAIN: Duration = Duration::from_secs(60);
 /// What is known of the custom resources.
 pub(super) enum Heard {
     /// All that there are.
-    All(Vec<DynamicObject>),
+    All(Vec<Arc<Sheet>>),
+    /// This one has another status.
+    Status(Arc<Sheet>),
     /// They cannot be watched in this namespace at the moment, for this reason.
     Trouble(String, Arc<str>),
 }
 
+/// The resources that one watch shows.
+#[derive(Default)]
+struct Shown(Table<Arc<Sheet>, Key>);
+
 /// Tells of all resources in these namespaces, in the whole cluster where there are none named, whenever they change.
 pub(super) async fn follow(client: Client, namespaces: Vec<Arc<str>>, tell: mpsc::Sender<Heard>) {
     let kind = ApiResource::erase::<LearnedAutoscaler>(&());
-    let scopes = if namespaces.is_empty() {
+    let scopes: Vec<(String, Api<DynamicObject>)> = if namespaces.is_empty() {
         vec![("the cluster".to_owned(), Api::all_with(client, &kind))]
     } else {
         let here = |namespace: &Arc<str>| {
@@ -40,72 +45,116 @@ pub(super) async fn follow(client: Client, namespaces: Vec<Arc<str>>, tell: mpsc
         };
         namespaces.iter().map(here).collect()
     };
-    let (mut stores, mut streams) = (Vec::new(), Vec::new());
-    for (place, api) in scopes {
-        let writer: Writer<DynamicObject> = Writer::new(kind.clone());
-        stores.push(writer.as_reader());
-        let name = format!("{} in {place}", kind.plural);
-        streams.push(watched(api).reflect(writer).map(move |event| (name.clone(), event)).boxed());
+    let (mut shown, mut streams) = (Vec::new(), Vec::new());
+    for (k, (place, api)) in scopes.into_iter().enumerate() {
+        shown.push((format!("{} in {place}", kind.plural), Shown::default()));
+        streams.push(watched(api).map(move |event| (k, event)).boxed());
     }
     let mut events = select_all(streams);
-    let (mut known, mut look_at) = (Known::default(), Instant::now() + TRY_AGAIN);
+    let mut look_at = Instant::now() + TRY_AGAIN;
     loop {
         tokio::select! {
             event = events.next() => match event {
                 None => return,
-                Some((_, Ok(event))) => {
-                    if known.is_news(&event) {
-                        look_at = look_at.min(Instant::now() + GATHER);
+                Some((k, Ok(event))) => {
+                    match shown[k].1.take(event) {
+                        Told::News => look_at = look_at.min(Instant::now() + GATHER),
+                        Told::Status(sheet) => _ = tell.send(Heard::Status(sheet)).await,
+                        Told::Part => {}
                     }
                 }
-                Some((name, Err(error))) => _ = tell.send(Heard::Trouble(name, why(&error))).await,
+                Some((k, Err(error))) => _ = tell.send(Heard::Trouble(shown[k].0.clone(), why(&error))).await,
             },
             () = sleep_until(look_at) => {
                 look_at = Instant::now() + TRY_AGAIN;
-                if let Some(all) = all(&stores) {
-                    let _ = tell.send(Heard::All(all)).await;
+                if shown.iter().all(|(_, shown)| shown.0.is_known()) {
+                    let all = shown.iter().flat_map(|(_, shown)| shown.0.rows());
+                    let _ = tell.send(Heard::All(all.map(|(_, sheet)| Arc::clone(sheet)).collect())).await;
                 }
             }
         }
     }
 }
 
-/// Generations by uid. A status that is written, by this process most of all, is no news.
-#[derive(Default)]
-struct Known(BTreeMap<String, Option<i64>>);
+/// What an event means.
+enum Told {
+    /// There are others, or others than there were.
+    News,
+    /// The same one has another status.
+    Status(Arc<Sheet>),
+    /// Nothing by itself.
+    Part,
+}
 
-impl Known {
-    fn is_news(&mut self, event: &watcher::Event<DynamicObject>) -> bool {
-        let mut note = |object: &DynamicObject| {
-            let generation = object.metadata.generation;
-            self.0.insert(object.uid().unwrap_or_default(), generation) != Some(generation)
+impl Shown {
+    /// Takes in what happened.
+    fn take(&mut self, event: Event<DynamicObject>) -> Told {
+        let key = |object: &DynamicObject| -> Key {
+            (object.namespace().unwrap_or_default().into(), object.name_any().into())
         };
-        match event {
-            watcher::Event::Init => {
-                // What is not in the list that comes is gone.
-                self.0.clear();
-                false
-            }
-            watcher::Event::InitApply(object) => {
-                note(object);
-                false
-            }
-            watcher::Event::InitDone => true,
-            watcher::Event::Apply(object) => note(object),
-            watcher::Event::Delete(object) => {
-                self.0.remove(&object.uid().unwrap_or_default());
-                true
-            }
-        }
+        let read = |object: &DynamicObject| {
+            Arc::new(Sheet::read(object, self.0.get(&key(object)).map(|before| &**before)))
+        };
+        let change = Change::by(event, key, read);
+        let told = match &change {
+            Change::List | Change::Listed(..) => Told::Part,
+            Change::Whole | Change::Gone(_) => Told::News,
+            Change::Set(key, sheet) => match self.0.get(key) {
+                Some(before) if before.resource.is_as(&sheet.resource) => Told::Status(Arc::clone(sheet)),
+                _ => Told::News,
+            },
+        };
+        self.0.take(change);
+        told
     }
 }
 
-/// `None` before each store has seen a whole list.
-fn all(stores: &[Store<DynamicObject>]) -> Option<Vec<DynamicObject>> {
-    let ready =
-        |store: &Store<DynamicObject>| futures_util::FutureExt::now_or_never(store.wait_until_ready());
-    if stores.iter().any(|store| !matches!(ready(store), Some(Ok(())))) {
-        return None;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(uid: &str, generation: i64, spec: &serde_json::Value) -> DynamicObject {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "autoscaleai.dev/v1alpha1",
+            "kind": "LearnedAutoscaler",
+            "metadata": { "name": "web", "namespace": "shop", "uid": uid, "generation": generation },
+            "spec": spec,
+        }))
+        .unwrap()
     }
-    Some(stores.iter().flat_map(Store::state).map(|object| (*object).clone()).collect())
+
+    fn spec(max: u32) -> serde_json::Value {
+        serde_json::json!({
+            "scaleTargetRef": { "name": "web" }, "maxReplicas": max, "policy": { "horizontalPodAutoscaler": {} },
+        })
+    }
+
+    #[test]
+    fn a_status_is_no_news_and_another_object_of_the_name_is() {
+        let mut shown = Shown::default();
+        let is_news = |shown: &mut Shown, event| matches!(shown.take(event), Told::News);
+        assert!(!is_news(&mut shown, Event::Init));
+        assert!(!is_news(&mut shown, Event::InitApply(object("a", 1, &spec(5)))));
+        assert!(is_news(&mut shown, Event::InitDone));
+        let mut told = object("a", 1, &spec(5));
+        told.data["status"] = serde_json::json!({ "conditions": [{
+            "type": "Accepted", "status": "True", "reason": "Used", "message": "",
+            "lastTransitionTime": "2026-03-01T10:00:00Z",
+        }]});
+        let Told::Status(sheet) = shown.take(Event::Apply(told)) else { panic!("a status is no news") };
+        assert_ne!(sheet.resource.standing, crate::spec::Standing::default());
+        let kept = |shown: &Shown| Arc::clone(shown.0.rows().next().unwrap().1);
+        let max = |sheet: &Sheet| sheet.autoscaler().unwrap().spec.max_replicas;
+        assert_eq!(max(&kept(&shown)), 5);
+        assert_eq!(kept(&shown).resource.standing, sheet.resource.standing);
+        assert!(is_news(&mut shown, Event::Apply(object("a", 2, &spec(6)))));
+        assert_eq!(max(&kept(&shown)), 6);
+        assert!(is_news(&mut shown, Event::Apply(object("b", 2, &spec(7)))), "made anew");
+        assert_eq!(max(&kept(&shown)), 7);
+        let odd = object("b", 3, &serde_json::json!({ "maxReplicas": 7 }));
+        assert!(is_news(&mut shown, Event::Apply(odd)));
+        assert!(kept(&shown).target().unwrap_err().contains("scaleTargetRef"));
+        assert!(is_news(&mut shown, Event::Delete(object("b", 3, &spec(7)))));
+        assert_eq!(shown.0.rows().count(), 0);
+    }
 }

@@ -1,25 +1,11 @@
 //! Which autoscalers there are, and what has changed since they were looked at last.
 
-use crate::spec::{Finding, LearnedAutoscaler};
+use super::sheet::{Key, Resource, Sheet};
+use crate::spec::{ConditionType, Finding, LearnedAutoscaler};
 use crate::target::TargetRef;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::ResourceExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// A custom resource, as it was when it was looked at.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Resource {
-    pub(super) namespace: Arc<str>,
-    pub(super) name: Arc<str>,
-    /// Another one of the same name has another one.
-    pub(super) uid: Option<Arc<str>>,
-    pub(super) generation: Option<i64>,
-    pub(super) conditions: Vec<Condition>,
-}
-
-/// Namespace and name.
-pub(super) type Key = (Arc<str>, Arc<str>);
 /// What was said, and of which generation.
 type Said = (Option<i64>, Finding);
 
@@ -33,31 +19,15 @@ pub(super) struct Changes<C> {
     /// These resources have no target any more.
     pub(super) released: Vec<Key>,
     /// These cannot be used, which is said once.
-    pub(super) refused: Vec<(Resource, Finding)>,
+    pub(super) refused: Vec<(Arc<Resource>, Finding)>,
 }
 
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(super) struct Roster {
-    taken_on: BTreeMap<TargetRef, Box<Resource>>,
+    taken_on: BTreeMap<TargetRef, Arc<Resource>>,
     /// By namespace and name, what was said of those that were refused.
     refused: BTreeMap<Key, Said>,
-}
-
-impl Resource {
-    fn of(autoscaler: &LearnedAutoscaler, target: &TargetRef) -> Self {
-        Self {
-            namespace: Arc::clone(&target.namespace),
-            name: autoscaler.name_any().into(),
-            uid: autoscaler.metadata.uid.as_deref().map(Into::into),
-            generation: autoscaler.metadata.generation,
-            conditions: autoscaler.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default(),
-        }
-    }
-
-    fn key(&self) -> Key {
-        (Arc::clone(&self.namespace), Arc::clone(&self.name))
-    }
 }
 
 impl Roster {
@@ -65,11 +35,10 @@ impl Roster {
     /// word and a sentence why it cannot.
     pub(super) fn settle<C>(
         &mut self,
-        mut all: Vec<LearnedAutoscaler>,
+        mut all: Vec<Arc<Sheet>>,
         mut make: impl FnMut(&LearnedAutoscaler) -> Result<C, (&'static str, String)>,
     ) -> Changes<C> {
-        let age = |a: &LearnedAutoscaler| a.metadata.creation_timestamp.as_ref().map(|at| at.0);
-        all.sort_by_cached_key(|a| (age(a), a.name_any()));
+        all.sort_by(|a, b| (a.created, &a.resource.name).cmp(&(b.created, &b.resource.name)));
         let mut changes = Changes {
             taken_on: Vec::new(),
             dismissed: Vec::new(),
@@ -80,30 +49,37 @@ impl Roster {
             self.taken_on.iter().map(|(target, resource)| (target.clone(), resource.key())).collect();
         let mut holders: BTreeMap<TargetRef, Arc<str>> = BTreeMap::new();
         let mut refused = BTreeMap::new();
-        for autoscaler in all {
-            let target = autoscaler.target();
-            let resource = Resource::of(&autoscaler, &target);
-            let made = if let Some(holder) = holders.get(&target) {
-                let message = format!("{target} is scaled by the LearnedAutoscaler {holder}, which is older");
-                Err(("TargetTaken", message))
-            } else {
-                holders.insert(target.clone(), Arc::clone(&resource.name));
-                if self.is_unchanged(&target, &resource) {
-                    continue;
+        for sheet in all {
+            let resource = &sheet.resource;
+            let made = match sheet.target() {
+                Err(why) => Err(("Invalid", why.to_owned())),
+                Ok(target) => {
+                    if let Some(holder) = holders.get(target) {
+                        let message =
+                            format!("{target} is scaled by the LearnedAutoscaler {holder}, which is older");
+                        Err(("TargetTaken", message))
+                    } else {
+                        holders.insert(target.clone(), Arc::clone(&resource.name));
+                        if self.is_unchanged(target, resource) {
+                            continue;
+                        }
+                        self.taken_on.remove(target);
+                        let autoscaler = sheet.autoscaler().map_err(|error| ("Invalid", error));
+                        autoscaler.and_then(|autoscaler| Ok((target, make(&autoscaler)?)))
+                    }
                 }
-                self.taken_on.remove(&target);
-                make(&autoscaler)
             };
             match made {
-                Ok(made) => {
-                    self.taken_on.insert(target.clone(), Box::new(resource));
-                    changes.taken_on.push((target, made));
+                Ok((target, made)) => {
+                    self.taken_on.insert(target.clone(), Arc::clone(resource));
+                    changes.taken_on.push((target.clone(), made));
                 }
                 Err((reason, message)) => {
-                    let finding = Finding { kind: "Accepted", status: "False", reason, message };
+                    let kind = ConditionType::Accepted;
+                    let finding = Finding { kind, status: "False", reason, message };
                     let said = (resource.generation, finding.clone());
                     if self.refused.get(&resource.key()) != Some(&said) {
-                        changes.refused.push((resource.clone(), finding));
+                        changes.refused.push((Arc::clone(resource), finding));
                     }
                     refused.insert(resource.key(), said);
                 }
@@ -123,21 +99,27 @@ impl Roster {
         changes
     }
 
-    /// Its status changes with each decision; only another specification, which the API server counts, or another resource, is
-    /// news.
-    fn is_unchanged(&mut self, target: &TargetRef, resource: &Resource) -> bool {
+    /// Takes over its newest status, which changes with each decision. Only another specification, which the API server
+    /// counts, or another resource, is news.
+    fn is_unchanged(&mut self, target: &TargetRef, resource: &Arc<Resource>) -> bool {
         let Some(before) = self.taken_on.get_mut(target) else { return false };
-        let known = |r: &Resource| (r.key(), r.uid.clone(), r.generation);
-        let same = resource.generation.is_some() && known(before) == known(resource);
+        let same = resource.generation.is_some() && before.key() == resource.key() && before.is_as(resource);
         if same {
-            (**before).clone_from(resource);
+            *before = Arc::clone(resource);
         }
         same
     }
 
+    /// Another process, or an earlier decision, has written this one's status.
+    pub(super) fn refresh(&mut self, sheet: &Sheet) {
+        if let Ok(target) = sheet.target() {
+            self.is_unchanged(target, &sheet.resource);
+        }
+    }
+
     /// The resource that has this target.
-    pub(super) fn resource(&self, target: &TargetRef) -> Option<&Resource> {
-        self.taken_on.get(target).map(|resource| &**resource)
+    pub(super) fn resource(&self, target: &TargetRef) -> Option<Arc<Resource>> {
+        self.taken_on.get(target).map(Arc::clone)
     }
 
     /// Those that cannot be used, and why.
@@ -158,6 +140,11 @@ impl Roster {
 mod tests {
     use super::*;
     use crate::spec::SpecMode;
+    use kube::ResourceExt;
+
+    fn sheets<const N: usize>(all: [&LearnedAutoscaler; N]) -> Vec<Arc<Sheet>> {
+        all.into_iter().map(|autoscaler| Arc::new(Sheet::of(autoscaler))).collect()
+    }
 
     fn autoscaler(name: &str, target: &str, created: &str) -> LearnedAutoscaler {
         serde_json::from_value(serde_json::json!({
@@ -186,16 +173,19 @@ mod tests {
     #[test]
     fn only_what_is_new_or_has_changed_is_taken_on() {
         let (mut roster, web) = (Roster::default(), autoscaler("web", "web", EARLY));
-        let changes = roster.settle(vec![web.clone(), autoscaler("api", "api", EARLY)], name);
+        let changes = roster.settle(sheets([&web, &autoscaler("api", "api", EARLY)]), name);
         assert_eq!(targets(&changes), [("api", "api"), ("web", "web")]);
         let mut active = web.clone();
         active.status = Some(crate::spec::LearnedAutoscalerStatus::default());
-        let changes = roster.settle(vec![active.clone()], name);
+        let changes = roster.settle(sheets([&active]), name);
         assert_eq!((targets(&changes), changes.dismissed.len()), (vec![], 1), "a status is no news");
+        let mut anew = active.clone();
+        anew.metadata.uid = Some("another".to_owned());
+        assert_eq!(targets(&roster.settle(sheets([&anew]), name)), [("web", "web")], "made anew");
         (active.spec.mode, active.metadata.generation) = (SpecMode::Active, Some(2));
-        assert_eq!(targets(&roster.settle(vec![active], name)), [("web", "web")]);
+        assert_eq!(targets(&roster.settle(sheets([&active]), name)), [("web", "web")]);
         let other = autoscaler("other", "web", LATE);
-        let changes = roster.settle(vec![other], name);
+        let changes = roster.settle(sheets([&other]), name);
         assert_eq!((targets(&changes), changes.dismissed.len()), (vec![("web", "other")], 0));
         assert_eq!(changes.released, [("shop".into(), "web".into())]);
     }
@@ -204,13 +194,13 @@ mod tests {
     fn the_oldest_has_the_target_and_the_other_is_told_once() {
         let (mut roster, old, new) =
             (Roster::default(), autoscaler("z", "web", EARLY), autoscaler("a", "web", LATE));
-        let changes = roster.settle(vec![new.clone(), old.clone()], name);
+        let changes = roster.settle(sheets([&new, &old]), name);
         assert_eq!(targets(&changes), [("web", "z")]);
         let (resource, finding) = &changes.refused[0];
         assert_eq!((&*resource.name, finding.reason), ("a", "TargetTaken"));
         assert!(finding.message.contains("LearnedAutoscaler z"), "{}", finding.message);
-        assert!(roster.settle(vec![new.clone(), old], name).refused.is_empty());
-        let changes = roster.settle(vec![new], name);
+        assert!(roster.settle(sheets([&new, &old]), name).refused.is_empty());
+        let changes = roster.settle(sheets([&new]), name);
         assert_eq!((targets(&changes), changes.dismissed.len()), (vec![("web", "a")], 0));
     }
 
@@ -218,12 +208,12 @@ mod tests {
     fn what_cannot_be_used_is_tried_again_and_told_once() {
         let (mut roster, web) = (Roster::default(), autoscaler("web", "web", EARLY));
         let fail = |_: &LearnedAutoscaler| Err::<String, _>(("Unusable", "no such folder".to_owned()));
-        assert_eq!(roster.settle(vec![web.clone()], fail).refused.len(), 1);
-        assert!(roster.settle(vec![web.clone()], fail).refused.is_empty());
-        assert_eq!(targets(&roster.settle(vec![web.clone()], name)), [("web", "web")]);
+        assert_eq!(roster.settle(sheets([&web]), fail).refused.len(), 1);
+        assert!(roster.settle(sheets([&web]), fail).refused.is_empty());
+        assert_eq!(targets(&roster.settle(sheets([&web]), name)), [("web", "web")]);
         let mut worse = web;
         (worse.spec.max_replicas, worse.metadata.generation) = (1, Some(2));
-        let changes = roster.settle(vec![worse], fail);
+        let changes = roster.settle(sheets([&worse]), fail);
         assert_eq!((changes.refused.len(), changes.dismissed.len()), (1, 1), "nothing runs by an old word");
         assert!(roster.targets().is_empty());
     }

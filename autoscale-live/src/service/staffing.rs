@@ -3,16 +3,16 @@
 use super::MakeDeciders;
 use super::report::Refusals;
 use super::resources::{Heard, follow};
-use super::roster::{Changes, Resource, Roster};
+use super::roster::{Changes, Roster};
+use super::sheet::Sheet;
 use crate::controller::Controller;
 use crate::keda::{AutoscalerRef, Board};
 use crate::shell::{Clock, News, SystemClock};
-use crate::spec::{Finding, LearnedAutoscaler, in_terms_of_the_spec};
+use crate::spec::{LearnedAutoscaler, in_terms_of_the_spec};
 use crate::target::executor::Executor;
 use crate::target::watch::Watch;
 use autoscale_core::seed::Seed;
 use autoscale_core::validate::Validate;
-use kube::core::DynamicObject;
 use kube::{Client, ResourceExt};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,9 +43,9 @@ pub(super) struct Outlets {
 
 impl Staffing {
     /// These are all there are.
-    pub(super) fn settle(&self, all: Vec<LearnedAutoscaler>) -> Changes<Controller> {
+    pub(super) fn settle(&self, all: Vec<Arc<Sheet>>) -> Changes<Box<Controller>> {
         let mut roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
-        let changes = roster.settle(all, |autoscaler| self.controller(autoscaler));
+        let changes = roster.settle(all, |autoscaler| self.controller(autoscaler).map(Box::new));
         if let Some(board) = &self.board {
             for (namespace, name) in &changes.released {
                 board.strike(&AutoscalerRef { namespace: Arc::clone(namespace), name: Arc::clone(name) });
@@ -83,21 +83,23 @@ impl Staffing {
 
     async fn take(&self, heard: Heard, outlets: &Outlets) {
         let troubles = || outlets.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        let objects = match heard {
-            Heard::All(objects) => objects,
+        let all = match heard {
+            Heard::All(all) => all,
+            Heard::Status(sheet) => {
+                self.roster.lock().unwrap_or_else(PoisonError::into_inner).refresh(&sheet);
+                return;
+            }
             Heard::Trouble(name, why) => {
                 troubles().insert(name, why);
                 return;
             }
         };
-        let (all, mut refused) = read(objects);
-        let Changes { taken_on, dismissed, refused: more, .. } = self.settle(all);
-        refused.extend(more);
+        let Changes { taken_on, dismissed, refused, .. } = self.settle(all);
         for target in dismissed {
             let _ = outlets.tell.send(News::Dismissed(target)).await;
         }
         for (target, controller) in taken_on {
-            let _ = outlets.tell.send(News::Controller(target, Box::new(controller))).await;
+            let _ = outlets.tell.send(News::Controller(target, controller)).await;
         }
         let (targets, standing) = {
             let roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,30 +113,4 @@ impl Staffing {
             outlets.refusals.say(SystemClock.now(), refusal);
         }
     }
-}
-
-/// What can be read of them, and those that cannot. The API server's schema lets none of the latter pass, unless it is
-/// another version's.
-fn read(objects: Vec<DynamicObject>) -> (Vec<LearnedAutoscaler>, Vec<(Resource, Finding)>) {
-    let (mut all, mut refused) = (Vec::new(), Vec::new());
-    for object in objects {
-        let resource = Resource {
-            namespace: object.namespace().unwrap_or_default().into(),
-            name: object.name_any().into(),
-            uid: object.metadata.uid.as_deref().map(Into::into),
-            generation: object.metadata.generation,
-            conditions: Vec::new(),
-        };
-        match object.try_parse() {
-            Ok(autoscaler) => all.push(autoscaler),
-            Err(error) => {
-                let message = error.to_string();
-                refused.push((
-                    resource,
-                    Finding { kind: "Accepted", status: "False", reason: "Invalid", message },
-                ));
-            }
-        }
-    }
-    (all, refused)
 }

@@ -1,9 +1,7 @@
 //! Many controllers, and when each wants to be woken.
 
 use super::News;
-use crate::controller::{
-    Command, Controller, DecisionRecord, Input, Leadership, Round, State, Ticket, Workload,
-};
+use crate::controller::{Command, Controller, DecisionRecord, Input, Leadership, Round, State, Ticket};
 use crate::target::TargetRef;
 use autoscale_core::units::{Replicas, Timestamp};
 use serde::Serialize;
@@ -21,8 +19,6 @@ pub(super) enum Order {
 struct Member {
     controller: Controller,
     wake_at: Option<Timestamp>,
-    /// What was heard of the target last.
-    workload: Option<Workload>,
 }
 
 /// The controllers of many workloads.
@@ -53,16 +49,16 @@ impl Fleet {
     /// It begins at the next multiple of its period, so that those of one period are always due at the same moment and are
     /// collected for in one go, whenever they came.
     pub(crate) fn add(&mut self, now: Timestamp, target: TargetRef, mut controller: Controller) {
-        let workload = self.remove(&target).and_then(|before| before.workload);
         controller.handle(now, Input::Leadership(self.leadership));
-        if let Some(workload) = &workload {
-            controller.handle(now, Input::Workload(workload.clone()));
+        if let Some(workload) = self.remove(&target).and_then(|before| before.controller.workload().cloned())
+        {
+            controller.handle(now, Input::Workload(workload));
         }
         let period = controller.period().as_micros().max(1);
         let late = now.since(Timestamp::ZERO).as_micros() % period;
         let first = now + Duration::from_micros(((period - late) % period) as u64);
         self.alarms.insert((first, target.clone()));
-        self.members.insert(target, Box::new(Member { controller, wake_at: Some(first), workload }));
+        self.members.insert(target, Box::new(Member { controller, wake_at: Some(first) }));
     }
 
     fn remove(&mut self, target: &TargetRef) -> Option<Box<Member>> {
@@ -124,9 +120,6 @@ impl Fleet {
                 Vec::new()
             }
             News::Workload(target, workload) => {
-                if let Some(member) = self.members.get_mut(&target) {
-                    member.workload.clone_from(&workload);
-                }
                 self.give(now, &target, workload.map_or(Input::WorkloadLost, Input::Workload))
             }
             News::Leadership(leadership) => {

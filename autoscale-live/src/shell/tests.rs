@@ -86,7 +86,7 @@ impl Scaler for Pen {
 struct Kept(Arc<Mutex<Vec<(String, Effect)>>>);
 
 impl Journal for Kept {
-    fn keep(&mut self, target: &TargetRef, record: &DecisionRecord) {
+    fn keep(&mut self, target: &TargetRef, record: &Arc<DecisionRecord>) {
         self.0.lock().unwrap().push((target.name.to_string(), record.effect.clone()));
     }
 

@@ -1,7 +1,7 @@
 //! What a `LearnedAutoscaler` says of itself.
 
 use crate::controller::{Block, DecisionRecord, Effect, Mode, SloState};
-use crate::target::kubernetes::jiff_time;
+use crate::target::kubernetes::{jiff_time, timestamp};
 use autoscale_core::guard::Rung;
 use autoscale_core::units::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -24,7 +24,7 @@ pub struct LearnedAutoscalerStatus {
 }
 
 /// A decision in short.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastDecision {
     /// When, in seconds since the Unix epoch.
@@ -41,11 +41,68 @@ pub struct LastDecision {
     pub effect: String,
 }
 
+/// What a condition is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConditionType {
+    /// Whether the specification can be used.
+    Accepted,
+    /// Whether the policy decides, on measurements that can be trusted.
+    MetricsFresh,
+    /// Whether decisions are written.
+    AbleToScale,
+    /// Whether others keep changing `spec.replicas`.
+    Contested,
+    /// Whether the service keeps to its objective.
+    WithinSlo,
+}
+
+impl ConditionType {
+    const ALL: [Self; 5] =
+        [Self::Accepted, Self::MetricsFresh, Self::AbleToScale, Self::Contested, Self::WithinSlo];
+
+    /// Its name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::MetricsFresh => "MetricsFresh",
+            Self::AbleToScale => "AbleToScale",
+            Self::Contested => "Contested",
+            Self::WithinSlo => "WithinSlo",
+        }
+    }
+}
+
+/// Since when each condition has been as it is: all that has to be kept of conditions that are written anew each time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing([Option<(bool, Timestamp)>; ConditionType::ALL.len()]);
+
+impl Standing {
+    /// As an object's conditions have it.
+    pub fn of(conditions: &[Condition]) -> Self {
+        Self(ConditionType::ALL.map(|kind| {
+            let condition = conditions.iter().find(|condition| condition.type_ == kind.name())?;
+            Some((condition.status == "True", timestamp(condition.last_transition_time.0)))
+        }))
+    }
+
+    /// Once these are found at `now`. What stood before has stood since then.
+    #[must_use]
+    pub fn after(mut self, findings: &[Finding], now: Timestamp) -> Self {
+        for finding in findings {
+            let (known, holds) = (&mut self.0[finding.kind as usize], finding.status == "True");
+            if known.is_none_or(|(held, _)| held != holds) {
+                *known = Some((holds, now));
+            }
+        }
+        self
+    }
+}
+
 /// One line of `conditions`, without its times.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Finding {
     /// The condition's type.
-    pub kind: &'static str,
+    pub kind: ConditionType,
     /// `True` or `False`.
     pub status: &'static str,
     /// One word.
@@ -70,33 +127,19 @@ impl LastDecision {
             },
         }
     }
-
-    /// Whether only time has passed.
-    pub fn says_the_same(&self, other: &Self) -> bool {
-        *self == Self { at_seconds: self.at_seconds, ..other.clone() }
-    }
 }
 
-/// Findings as conditions of an object of that generation. A condition that stood before keeps the time of its last change.
-pub fn conditions(
-    findings: &[Finding],
-    before: &[Condition],
-    generation: Option<i64>,
-    now: Timestamp,
-) -> Vec<Condition> {
+/// Findings as conditions of an object of that generation, standing [after](Standing::after) them as they do.
+pub fn conditions(findings: &[Finding], standing: &Standing, generation: Option<i64>) -> Vec<Condition> {
     let condition = |finding: &Finding| {
-        let stood = before.iter().find(|b| b.type_ == finding.kind && b.status == finding.status);
-        let since = stood.map_or_else(
-            || Time(jiff_time(now).unwrap_or_default()),
-            |stood| stood.last_transition_time.clone(),
-        );
+        let since = standing.0[finding.kind as usize].and_then(|(_, since)| jiff_time(since));
         Condition {
-            type_: finding.kind.to_owned(),
+            type_: finding.kind.name().to_owned(),
             status: finding.status.to_owned(),
             reason: finding.reason.to_owned(),
             message: finding.message.clone(),
             observed_generation: generation,
-            last_transition_time: since,
+            last_transition_time: Time(since.unwrap_or_default()),
         }
     };
     findings.iter().map(condition).collect()
@@ -122,7 +165,7 @@ pub fn findings(record: &DecisionRecord) -> [Finding; 3] {
             "neither Prometheus nor the metrics API says anything of use: nothing is changed".to_owned(),
         ),
     };
-    let fresh = Finding { kind: "MetricsFresh", status, reason, message };
+    let fresh = Finding { kind: ConditionType::MetricsFresh, status, reason, message };
     // A write that is on its way comes and goes with each change; it stands against nothing but the next one.
     let block = record.block.as_ref().filter(|&block| *block != Block::InFlight);
     let (status, reason, message) = match block {
@@ -135,12 +178,20 @@ pub fn findings(record: &DecisionRecord) -> [Finding; 3] {
         }
         None => ("True", "Ready", "decisions are written".to_owned()),
     };
-    let able = Finding { kind: "AbleToScale", status, reason, message };
+    let able = Finding { kind: ConditionType::AbleToScale, status, reason, message };
     let contested = match block {
-        Some(block @ Block::Contested { .. }) => {
-            Finding { kind: "Contested", status: "True", reason: "Reverted", message: against(block).1 }
-        }
-        _ => Finding { kind: "Contested", status: "False", reason: "Undisputed", message: String::new() },
+        Some(block @ Block::Contested { .. }) => Finding {
+            kind: ConditionType::Contested,
+            status: "True",
+            reason: "Reverted",
+            message: against(block).1,
+        },
+        _ => Finding {
+            kind: ConditionType::Contested,
+            status: "False",
+            reason: "Undisputed",
+            message: String::new(),
+        },
     };
     [fresh, able, contested]
 }
@@ -152,7 +203,7 @@ pub fn within_slo(record: &DecisionRecord) -> Option<Finding> {
         SloState::Missed => ("False", "Missed", "more requests are late or fail than spec.slo allows"),
         SloState::Unknown => return None,
     };
-    Some(Finding { kind: "WithinSlo", status, reason, message: message.to_owned() })
+    Some(Finding { kind: ConditionType::WithinSlo, status, reason, message: message.to_owned() })
 }
 
 /// A word for what stands against writing, and a sentence with the cure.

@@ -154,7 +154,7 @@ pub(super) fn cut(text: &str) -> Arc<str> {
 }
 
 /// Kubernetes' time in ours, which counts from the Unix epoch.
-pub(super) fn timestamp(time: jiff::Timestamp) -> Timestamp {
+pub(crate) fn timestamp(time: jiff::Timestamp) -> Timestamp {
     let whole = Timestamp::from_secs(time.as_second());
     // Before 1970 the fraction is negative; nobody's pod is that old.
     whole + Duration::from_nanos(u64::try_from(time.subsec_nanosecond()).unwrap_or(0))

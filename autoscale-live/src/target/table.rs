@@ -1,29 +1,36 @@
-//! What a watch has shown: rows by name. A new list replaces the old one when it is whole, not before.
+//! What a watch has shown: rows by name, or by whatever tells its objects apart. A new list replaces the old one when it is whole, not before.
 
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A watch's event, with what matters of the object.
 #[derive(Debug)]
-pub(super) enum Change<V> {
+pub(crate) enum Change<V, N = Arc<str>> {
     /// A list begins.
     List,
     /// One of the list.
-    Listed(Arc<str>, V),
+    Listed(N, V),
     /// The list is whole.
     Whole,
     /// It is new, or has changed.
-    Set(Arc<str>, V),
+    Set(N, V),
     /// It is gone.
-    Gone(Arc<str>),
+    Gone(N),
 }
 
 impl<V> Change<V> {
     /// What matters of an event's object.
     pub(super) fn of<K: ResourceExt>(event: Event<K>, read: impl Fn(&K) -> V) -> Self {
-        let name = |object: &K| object.name_any().into();
+        Self::by(event, |object| object.name_any().into(), read)
+    }
+}
+
+impl<V, N> Change<V, N> {
+    /// What matters of an event's object, which is called by `name`.
+    pub(crate) fn by<K>(event: Event<K>, name: impl Fn(&K) -> N, read: impl Fn(&K) -> V) -> Self {
         match event {
             Event::Init => Self::List,
             Event::InitApply(object) => Self::Listed(name(&object), read(&object)),
@@ -35,22 +42,22 @@ impl<V> Change<V> {
 }
 
 #[derive(Debug)]
-pub(super) struct Table<V> {
+pub(crate) struct Table<V, N = Arc<str>> {
     /// Boxed, for half of a tree's places are empty.
-    rows: BTreeMap<Arc<str>, Box<V>>,
-    list: BTreeMap<Arc<str>, Box<V>>,
+    rows: BTreeMap<N, Box<V>>,
+    list: BTreeMap<N, Box<V>>,
     known: bool,
 }
 
-impl<V> Default for Table<V> {
+impl<V, N> Default for Table<V, N> {
     fn default() -> Self {
         Self { rows: BTreeMap::new(), list: BTreeMap::new(), known: false }
     }
 }
 
-impl<V> Table<V> {
+impl<V, N: Ord> Table<V, N> {
     /// Takes in what happened.
-    pub(super) fn take(&mut self, change: Change<V>) {
+    pub(crate) fn take(&mut self, change: Change<V, N>) {
         match change {
             Change::List => self.list.clear(),
             Change::Listed(name, row) => {
@@ -70,16 +77,19 @@ impl<V> Table<V> {
     }
 
     /// Whether there has been a whole list.
-    pub(super) fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.known
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&V> {
+    pub(crate) fn get<Q: Ord + ?Sized>(&self, name: &Q) -> Option<&V>
+    where
+        N: Borrow<Q>,
+    {
         self.rows.get(name).map(|row| &**row)
     }
 
     /// All, by name.
-    pub(super) fn rows(&self) -> impl Iterator<Item = (&Arc<str>, &V)> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&N, &V)> {
         self.rows.iter().map(|(name, row)| (name, &**row))
     }
 }

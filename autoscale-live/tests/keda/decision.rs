@@ -5,10 +5,11 @@ use autoscale_core::limits::{Bound, Granted};
 use autoscale_core::policy::{Decision, Reason};
 use autoscale_core::units::{Replicas, Timestamp};
 use autoscale_live::controller::{DecisionRecord, Effect, Mode, PodCounts, SloState};
+use std::sync::Arc;
 
 /// Of 40 pods that were wished for, so many were granted.
-pub(crate) fn decision(at: Timestamp, rung: Rung, granted: u32) -> DecisionRecord {
-    DecisionRecord {
+pub(crate) fn decision(at: Timestamp, rung: Rung, granted: u32) -> Arc<DecisionRecord> {
+    Arc::new(DecisionRecord {
         version: 1,
         at,
         policy: "ppo".into(),
@@ -22,5 +23,5 @@ pub(crate) fn decision(at: Timestamp, rung: Rung, granted: u32) -> DecisionRecor
         slo: SloState::Unknown,
         measurement: None,
         pods: PodCounts::default(),
-    }
+    })
 }

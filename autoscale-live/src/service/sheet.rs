@@ -1,0 +1,116 @@
+//! A custom resource as it is kept. There may be thousands, most of which are never looked at twice.
+
+use crate::spec::{LearnedAutoscaler, LearnedAutoscalerSpec, Standing};
+use crate::target::TargetRef;
+use crate::target::kubernetes::timestamp;
+use autoscale_core::units::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::core::DynamicObject;
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// Which resource it is, in which state.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Resource {
+    pub(super) namespace: Arc<str>,
+    pub(super) name: Arc<str>,
+    /// Another one of the same name has another one.
+    pub(super) uid: Option<Arc<str>>,
+    pub(super) generation: Option<i64>,
+    pub(super) standing: Standing,
+}
+
+/// Namespace and name.
+pub(super) type Key = (Arc<str>, Arc<str>);
+
+/// What was read of a specification.
+#[derive(Clone, Debug)]
+struct Read {
+    target: TargetRef,
+    /// JSON: a quarter of the room that it takes when it is taken apart.
+    spec: Arc<str>,
+}
+
+/// A custom resource.
+#[derive(Clone, Debug)]
+pub(super) struct Sheet {
+    pub(super) resource: Arc<Resource>,
+    pub(super) created: Option<Timestamp>,
+    /// Or why it cannot be read. The API server's schema lets nothing pass that cannot, unless it is another version's.
+    read: Result<Read, Arc<str>>,
+}
+
+impl Resource {
+    fn new(metadata: &ObjectMeta, conditions: &[Condition]) -> Self {
+        Self {
+            namespace: metadata.namespace.as_deref().unwrap_or("default").into(),
+            name: metadata.name.as_deref().unwrap_or_default().into(),
+            uid: metadata.uid.as_deref().map(Into::into),
+            generation: metadata.generation,
+            standing: Standing::of(conditions),
+        }
+    }
+
+    pub(super) fn key(&self) -> Key {
+        (Arc::clone(&self.namespace), Arc::clone(&self.name))
+    }
+
+    /// Whether it is the same object with the same specification. A status that is written, by this process most of all,
+    /// changes neither.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        (&self.uid, self.generation) == (&other.uid, other.generation)
+    }
+}
+
+impl Sheet {
+    /// What matters of an object, of which a part may be known from before.
+    pub(super) fn read(object: &DynamicObject, before: Option<&Self>) -> Self {
+        let conditions = Vec::deserialize(&object.data["status"]["conditions"]).unwrap_or_default();
+        let resource = Resource::new(&object.metadata, &conditions);
+        if let Some(before) = before.filter(|before| before.resource.is_as(&resource)) {
+            let resource = Resource { standing: resource.standing, ..(*before.resource).clone() };
+            return Self { resource: Arc::new(resource), ..before.clone() };
+        }
+        let parsed: Result<LearnedAutoscaler, _> = object.clone().try_parse();
+        let read = parsed.map(|autoscaler| Read::of(&autoscaler)).map_err(|error| error.to_string().into());
+        Self::new(resource, &object.metadata, read)
+    }
+
+    /// One that did not come from the API server.
+    pub(super) fn of(autoscaler: &LearnedAutoscaler) -> Self {
+        let conditions = autoscaler.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        let resource = Resource::new(&autoscaler.metadata, conditions);
+        Self::new(resource, &autoscaler.metadata, Ok(Read::of(autoscaler)))
+    }
+
+    fn new(resource: Resource, metadata: &ObjectMeta, read: Result<Read, Arc<str>>) -> Self {
+        let created = metadata.creation_timestamp.as_ref().map(|at| timestamp(at.0));
+        Self { resource: Arc::new(resource), created, read }
+    }
+
+    /// What it scales, or why nobody can say.
+    pub(super) fn target(&self) -> Result<&TargetRef, &str> {
+        self.read.as_ref().map(|read| &read.target).map_err(|why| &**why)
+    }
+
+    /// All of it but its status.
+    pub(super) fn autoscaler(&self) -> Result<LearnedAutoscaler, String> {
+        let read = self.read.as_ref().map_err(ToString::to_string)?;
+        let spec: LearnedAutoscalerSpec =
+            serde_json::from_str(&read.spec).map_err(|error| error.to_string())?;
+        let mut autoscaler = LearnedAutoscaler::new(&self.resource.name, spec);
+        let metadata = &mut autoscaler.metadata;
+        metadata.namespace = Some(self.resource.namespace.to_string());
+        metadata.uid = self.resource.uid.as_deref().map(ToOwned::to_owned);
+        metadata.generation = self.resource.generation;
+        Ok(autoscaler)
+    }
+}
+
+impl Read {
+    fn of(autoscaler: &LearnedAutoscaler) -> Self {
+        // A specification is plain data, which is always written.
+        let spec = serde_json::to_string(&autoscaler.spec).unwrap_or_default();
+        Self { target: autoscaler.target(), spec: spec.into() }
+    }
+}
