@@ -19,7 +19,7 @@ use crate::status::{self, Readiness};
 use crate::target::events::Announcer;
 use crate::target::executor::{Executor, WriteLimit};
 use crate::target::kubernetes::{ClusterError, connect_as_usual};
-use crate::target::lease::{Candidacy, Elector};
+use crate::target::lease::{Candidacy, Elector, Term};
 use crate::target::watch::Watch;
 use kube::Client;
 use roster::Roster;
@@ -107,8 +107,8 @@ pub fn run(config: ServiceConfig, decisions: Box<dyn Write + Send>) -> Result<()
     })
 }
 
-/// What a controller runs on: one thread, of which ten thousand targets take a few percent. A second one would take memory of
-/// its own, and would keep the Lease when the first is stuck.
+/// What a controller runs on: one thread, of which ten thousand emulated HPAs take a few percent. A second one would take memory
+/// of its own, and would keep the Lease and the probes alive when the first is stuck.
 ///
 /// # Errors
 /// When the system has no more timers or sockets.
@@ -128,9 +128,11 @@ pub async fn serve(
 ) -> Result<(), ServiceError> {
     let collector = Collector::new(config.prometheus)?;
     let (stop, stopped) = watch::channel(false);
+    let (leave, written) = watch::channel(false);
     let (tell, news) = mpsc::channel(UNHEARD);
     let watch = Arc::new(Watch::new(&client, &tell));
-    let executor = Arc::new(Executor::new(client.clone(), WriteLimit::default()));
+    let term = if config.lease.is_some() { Term::not_yet() } else { Term::for_ever() };
+    let executor = Arc::new(Executor::new(client.clone(), WriteLimit::default()).during(term.clone()));
     let metrics = Metrics::new();
     let announcer = Announcer::new(client.clone(), Arc::clone(&config.instance));
     let (announcements, announcing) = announce::start(announcer, Arc::clone(&watch));
@@ -202,8 +204,8 @@ pub async fn serve(
     }
     let elector = match config.lease {
         Some(candidacy) => {
-            let elector = Elector::new(client, candidacy);
-            tokio::spawn(elector.run(SystemClock, tell, until(&stopped)))
+            let elector = Elector::new(client, candidacy, term);
+            tokio::spawn(elector.run(SystemClock, tell, until(&written)))
         }
         None => tokio::spawn(async move {
             let _ = tell.send(News::Leadership(Leadership::Leading)).await;
@@ -214,6 +216,7 @@ pub async fn serve(
     let _ = stop.send(true);
     // In this order: what is under way is written, then another one may lead, then people are told the last of it.
     let _ = running.await;
+    let _ = leave.send(true);
     let _ = elector.await;
     let _ = announcing.await;
     if let Some(reporting) = reporting {

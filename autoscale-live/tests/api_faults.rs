@@ -6,6 +6,7 @@ use autoscale_live::controller::WriteFailure;
 use autoscale_live::target::TargetRef;
 use autoscale_live::target::executor::{Executor, WriteLimit};
 use autoscale_live::target::kubernetes::{ANSWER_WITHIN, connect};
+use autoscale_live::target::lease::Term;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
@@ -107,6 +108,17 @@ async fn an_answer_that_stops_in_the_middle_is_given_up() {
     };
     let (executor, _) = stub(half).await;
     gives_up(executor, arrived).await;
+}
+
+#[tokio::test]
+async fn nothing_is_written_once_another_one_may_lead() {
+    let (executor, writes) = stub(async || StatusCode::OK.into_response()).await;
+    let executor = executor.during(Term::not_yet());
+    let Err(WriteFailure::Failed(words)) = executor.scale(&web(), Replicas::ONE, Replicas::ONE).await else {
+        panic!()
+    };
+    assert!(words.contains("Lease"), "{words}");
+    assert_eq!(writes.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]

@@ -272,6 +272,7 @@ async fn write_lease(State(shared): Stub, Json(lease): Json<Value>) -> Json<Valu
 
 /// Reads a page once a cycle, as Prometheus does.
 async fn scrape(shared: Arc<Shared>, page: String) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     loop {
         tokio::time::sleep(PERIOD).await;
         let Ok(answer) = reqwest::get(&page).await else { continue };

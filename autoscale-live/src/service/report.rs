@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 
 /// A status in which nothing changes is written this often, so that its time shows that somebody is there.
@@ -56,23 +56,33 @@ pub(super) struct Reports {
 }
 
 /// Hands on what has no decision: that a resource cannot be used.
-#[derive(Clone)]
-pub(super) struct Refusals(mpsc::Sender<Report>);
+pub(super) struct Refusals {
+    roster: Arc<Mutex<Roster>>,
+    hand_on: mpsc::Sender<Report>,
+}
 
 /// A journal, a way to report those that have no decisions, and the task that writes; it ends with both.
 pub(super) fn start(client: Client, roster: Arc<Mutex<Roster>>) -> (Reports, Refusals, JoinHandle<()>) {
     let (hand_on, mut waiting) = mpsc::channel::<Report>(WAITING);
     let failed = Arc::<Mutex<BTreeSet<TargetRef>>>::default();
-    let failures = Arc::clone(&failed);
+    let (failures, known) = (Arc::clone(&failed), Arc::clone(&roster));
     let writing = tokio::spawn(async move {
         while let Some(report) = waiting.recv().await {
             let written = tokio::time::timeout(ANSWER_WITHIN, write(&client, &report)).await;
-            if let (false, About::Decision(target, _)) = (matches!(written, Ok(Ok(()))), report.about) {
-                failures.lock().unwrap_or_else(PoisonError::into_inner).insert(target);
+            if matches!(written, Ok(Ok(()))) {
+                continue;
+            }
+            match report.about {
+                About::Decision(target, _) => {
+                    failures.lock().unwrap_or_else(PoisonError::into_inner).insert(target);
+                }
+                About::Refusal(_) => {
+                    known.lock().unwrap_or_else(PoisonError::into_inner).unsay(&report.resource);
+                }
             }
         }
     });
-    let refusals = Refusals(hand_on.clone());
+    let refusals = Refusals { roster: Arc::clone(&roster), hand_on: hand_on.clone() };
     (Reports { roster, said: BTreeMap::new(), failed, hand_on }, refusals, writing)
 }
 
@@ -128,7 +138,10 @@ impl Refusals {
     /// Says of a resource that it is not used.
     pub(super) fn say(&self, now: Timestamp, (resource, finding): (Arc<Resource>, Finding)) {
         let standing = resource.standing.after(std::slice::from_ref(&finding), now);
-        let _ = self.0.try_send(Report { resource, standing, about: About::Refusal(finding) });
+        let report = Report { resource, standing, about: About::Refusal(finding) };
+        if let Err(TrySendError::Full(report)) = self.hand_on.try_send(report) {
+            self.roster.lock().unwrap_or_else(PoisonError::into_inner).unsay(&report.resource);
+        }
     }
 }
 

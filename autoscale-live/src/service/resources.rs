@@ -154,6 +154,8 @@ mod tests {
         let odd = object("b", 3, &serde_json::json!({ "maxReplicas": 7 }));
         assert!(is_news(&mut shown, Event::Apply(odd)));
         assert!(kept(&shown).target().unwrap_err().contains("scaleTargetRef"));
+        shown.take(Event::Apply(object("b", 3, &spec(8))));
+        assert_eq!(max(&kept(&shown)), 8, "readable again, by a new definition for instance");
         assert!(is_news(&mut shown, Event::Delete(object("b", 3, &spec(7)))));
         assert_eq!(shown.0.rows().count(), 0);
     }

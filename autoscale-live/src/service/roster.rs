@@ -6,8 +6,8 @@ use crate::target::TargetRef;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What was said, and of which generation.
-type Said = (Option<i64>, Finding);
+/// What was said, and of which object in which generation.
+type Said = (Option<Arc<str>>, Option<i64>, Finding);
 
 /// What to do about a change. `C` is what is made of an autoscaler that can be used.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Roster {
                 Err((reason, message)) => {
                     let kind = ConditionType::Accepted;
                     let finding = Finding { kind, status: "False", reason, message };
-                    let said = (resource.generation, finding.clone());
+                    let said = (resource.uid.clone(), resource.generation, finding.clone());
                     if self.refused.get(&resource.key()) != Some(&said) {
                         changes.refused.push((Arc::clone(resource), finding));
                     }
@@ -117,6 +117,11 @@ impl Roster {
         }
     }
 
+    /// Its status could not be written: it is said again.
+    pub(super) fn unsay(&mut self, resource: &Resource) {
+        self.refused.remove(&resource.key());
+    }
+
     /// The resource that has this target.
     pub(super) fn resource(&self, target: &TargetRef) -> Option<Arc<Resource>> {
         self.taken_on.get(target).map(Arc::clone)
@@ -124,7 +129,7 @@ impl Roster {
 
     /// Those that cannot be used, and why.
     pub(super) fn refusals(&self) -> BTreeMap<String, Arc<str>> {
-        let told = |((namespace, name), (_, finding)): (&Key, &Said)| {
+        let told = |((namespace, name), (.., finding)): (&Key, &Said)| {
             (format!("LearnedAutoscaler {namespace}/{name}"), finding.message.as_str().into())
         };
         self.refused.iter().map(told).collect()
@@ -179,6 +184,14 @@ mod tests {
         active.status = Some(crate::spec::LearnedAutoscalerStatus::default());
         let changes = roster.settle(sheets([&active]), name);
         assert_eq!((targets(&changes), changes.dismissed.len()), (vec![], 1), "a status is no news");
+        let since = "2026-03-01T10:00:00Z";
+        let condition = serde_json::json!({
+            "type": "Accepted", "status": "True", "reason": "Used", "message": "", "lastTransitionTime": since,
+        });
+        active.status = serde_json::from_value(serde_json::json!({ "conditions": [condition] })).unwrap();
+        let written = Sheet::of(&active);
+        roster.refresh(&written);
+        assert_eq!(roster.resource(&active.target()).unwrap().standing, written.resource.standing);
         let mut anew = active.clone();
         anew.metadata.uid = Some("another".to_owned());
         assert_eq!(targets(&roster.settle(sheets([&anew]), name)), [("web", "web")], "made anew");
@@ -210,6 +223,11 @@ mod tests {
         let fail = |_: &LearnedAutoscaler| Err::<String, _>(("Unusable", "no such folder".to_owned()));
         assert_eq!(roster.settle(sheets([&web]), fail).refused.len(), 1);
         assert!(roster.settle(sheets([&web]), fail).refused.is_empty());
+        roster.unsay(&Sheet::of(&web).resource);
+        assert_eq!(roster.settle(sheets([&web]), fail).refused.len(), 1, "it was not heard");
+        let mut anew = web.clone();
+        anew.metadata.uid = Some("another".to_owned());
+        assert_eq!(roster.settle(sheets([&anew]), fail).refused.len(), 1, "another object of the name");
         assert_eq!(targets(&roster.settle(sheets([&web]), name)), [("web", "web")]);
         let mut worse = web;
         (worse.spec.max_replicas, worse.metadata.generation) = (1, Some(2));

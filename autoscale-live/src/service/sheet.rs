@@ -67,7 +67,9 @@ impl Sheet {
     pub(super) fn read(object: &DynamicObject, before: Option<&Self>) -> Self {
         let conditions = Vec::deserialize(&object.data["status"]["conditions"]).unwrap_or_default();
         let resource = Resource::new(&object.metadata, &conditions);
-        if let Some(before) = before.filter(|before| before.resource.is_as(&resource)) {
+        // One that could not be read may be readable by now: its definition or its status was mended.
+        let before = before.filter(|before| before.read.is_ok() && before.resource.is_as(&resource));
+        if let Some(before) = before {
             let resource = Resource { standing: resource.standing, ..(*before.resource).clone() };
             return Self { resource: Arc::new(resource), ..before.clone() };
         }
@@ -93,7 +95,7 @@ impl Sheet {
         self.read.as_ref().map(|read| &read.target).map_err(|why| &**why)
     }
 
-    /// All of it but its status.
+    /// What a controller is made of: its name, its specification, and which state of it that is.
     pub(super) fn autoscaler(&self) -> Result<LearnedAutoscaler, String> {
         let read = self.read.as_ref().map_err(ToString::to_string)?;
         let spec: LearnedAutoscalerSpec =

@@ -2,7 +2,7 @@
 //! API by namespace; whose namespace has answered is decided on while others are being asked.
 
 use crate::shell::{Sighting, Source};
-use crate::source::{Collector, ServiceMetrics, Usage};
+use crate::source::{Collector, ServiceMetrics, UsageSource};
 use crate::target::TargetRef;
 use crate::target::kubernetes::{ANSWER_WITHIN, late};
 use crate::target::usage::{Samples, UsageError, usage};
@@ -41,6 +41,13 @@ impl Sights {
         Arc::clone(&self.faults)
     }
 
+    /// What the metrics API says of a namespace.
+    async fn samples(&self, namespace: &str, deadline: Instant) -> Result<Arc<Samples>, String> {
+        let samples = timeout_at(deadline, usage(&self.client, namespace)).await;
+        let samples = samples.unwrap_or_else(|_| Err(UsageError::Failed(late())));
+        samples.map(Arc::new).map_err(|fault| fault.to_string())
+    }
+
     /// A target with its pods and what they use.
     fn sighting(&self, target: &TargetRef, metrics: Option<ServiceMetrics>, samples: &Samples) -> Sighting {
         let pods = self.watch.pods(target).map(|mut pods| {
@@ -69,14 +76,23 @@ impl Source for Sights {
         // One for all of them, or a metrics API that says nothing would keep the last of them from being decided on at all.
         let deadline = Instant::now() + ANSWER_WITHIN;
         let metrics = async { Arc::new(self.collector.collect(&targets, at).await) }.shared();
+        let names: Vec<Arc<str>> = namespaces.keys().cloned().collect();
+        let used = async { self.collector.usage(&names, at).await }.shared();
         let looks = namespaces.into_iter().map(async |(namespace, here)| {
-            let samples = timeout_at(deadline, usage(&self.client, &namespace));
+            let samples = async {
+                match self.collector.usage_source() {
+                    UsageSource::MetricsApi => self.samples(&namespace, deadline).await,
+                    UsageSource::Prometheus => match used.clone().await {
+                        Ok(samples) => Ok(samples.get(&namespace).cloned().unwrap_or_default()),
+                        Err(fault) => Err(fault.to_string()),
+                    },
+                }
+            };
             let (samples, metrics) = tokio::join!(samples, metrics.clone());
-            let samples = samples.unwrap_or_else(|_| Err(UsageError::Failed(late())));
             let mut faults = Vec::new();
             let samples = samples.unwrap_or_else(|fault| {
-                faults.push((format!("usage in {namespace}"), fault.to_string().into()));
-                Samples::new()
+                faults.push((format!("usage in {namespace}"), fault.into()));
+                Arc::default()
             });
             let mut sightings = Vec::with_capacity(here.len());
             for k in here {
@@ -99,27 +115,14 @@ impl Source for Sights {
 fn measurement(metrics: &ServiceMetrics, pods: &[PodSample]) -> Measurement {
     let count =
         |which: fn(&PodSample) -> bool| Replicas::new(pods.iter().filter(|pod| which(pod)).count() as u32);
-    let &ServiceMetrics {
-        at,
-        age,
-        arrival_rate,
-        error_rate,
-        timeout_rate,
-        in_flight,
-        queued,
-        latency,
-        usage,
-    } = metrics;
-    let Usage { cpu_utilization, memory_bytes } = usage.unwrap_or_else(|| Usage {
-        cpu_utilization: cpu_utilization(pods),
-        memory_bytes: memory_bytes(pods),
-    });
+    let &ServiceMetrics { at, age, arrival_rate, error_rate, timeout_rate, in_flight, queued, latency } =
+        metrics;
     Measurement {
         at,
         age,
         arrival_rate,
-        cpu_utilization,
-        memory_bytes,
+        cpu_utilization: cpu_utilization(pods),
+        memory_bytes: memory_bytes(pods),
         in_flight,
         queued,
         latency,

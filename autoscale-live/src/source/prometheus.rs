@@ -3,17 +3,21 @@
 use super::answer;
 use super::auth::{Auth, AuthError};
 use super::queries::{Absence, Filling, Metric, Queries};
+use super::usage;
 use crate::target::TargetRef;
+use crate::target::usage::Samples;
 use autoscale_core::measurement::LatencySummary;
-use autoscale_core::units::{RequestRate, Timestamp, Utilization};
+use autoscale_core::units::{RequestRate, Timestamp};
 use autoscale_core::validate::{ConfigError, count_in_range};
 use futures_util::{StreamExt, stream};
 use prometheus_http_query::{Client, InstantQueryBuilder};
+use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Response, StatusCode, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
@@ -47,7 +51,7 @@ pub struct PrometheusConfig {
     /// The label that has the workload's name.
     #[serde(default = "app")]
     pub workload_label: String,
-    /// Who says what pods use in a policy's measurements. Floor, fallback and emulated HPA go by the metrics API all the same.
+    /// Who says what pods use.
     #[serde(default)]
     pub usage: UsageSource,
     /// What is asked for each metric.
@@ -62,7 +66,7 @@ pub enum UsageSource {
     /// `metrics.k8s.io`, as the HPA does.
     #[default]
     MetricsApi,
-    /// Prometheus, by [`Queries::cpu_utilization`] and [`Queries::memory_bytes`].
+    /// Prometheus, by [`Queries::cpu_usage`] and [`Queries::memory_usage`]: for clusters without metrics-server.
     Prometheus,
 }
 
@@ -150,17 +154,6 @@ pub struct ServiceMetrics {
     pub queued: f64,
     /// Response times in the rate window; `None` without answers in it.
     pub latency: Option<LatencySummary>,
-    /// What pods use; `None` where Prometheus is not asked.
-    pub usage: Option<Usage>,
-}
-
-/// What the pods of a service use.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Usage {
-    /// As a share of their requests; `None` where no pod has both a sample and a request.
-    pub cpu_utilization: Option<Utilization>,
-    /// Together.
-    pub memory_bytes: u64,
 }
 
 /// Why nothing can be said of a service.
@@ -270,6 +263,44 @@ impl Collector {
         Answers { columns, places, at: Timestamp::from_secs(whole_seconds(at)) }
     }
 
+    /// Whom to ask what pods use.
+    pub const fn usage_source(&self) -> UsageSource {
+        self.config.usage
+    }
+
+    /// What the pods of these namespaces use at the last whole second before `at`, by namespace: two queries in all.
+    ///
+    /// # Errors
+    /// When one of them fails.
+    pub async fn usage(
+        &self,
+        namespaces: &[Arc<str>],
+        at: Timestamp,
+    ) -> Result<BTreeMap<Arc<str>, Arc<Samples>>, MetricsFault> {
+        let names: Vec<&str> = namespaces.iter().map(|namespace| &**namespace).collect();
+        let (asking, label) = (self.asking(&names, at)?, &self.config.namespace_label);
+        let read = |body: &[u8]| usage::read(body, label, namespaces);
+        let (cpu, memory) = (asking.ask(Metric::CpuUsage, read), asking.ask(Metric::MemoryUsage, read));
+        let used = tokio::try_join!(cpu, memory)?;
+        let window = Duration::from_secs(u64::from(self.config.window_seconds));
+        Ok(usage::samples(namespaces, used, (Timestamp::from_secs(whole_seconds(at)), window)))
+    }
+
+    /// How to ask for what is in these namespaces.
+    fn asking(&self, namespaces: &[&str], at: Timestamp) -> Result<Asking<'_>, MetricsFault> {
+        let PrometheusConfig { namespace_label, workload_label, window_seconds, .. } = &self.config;
+        // Names of namespaces are made of letters, digits and dashes, none of which means anything to a regular expression.
+        let selector = format!("{namespace_label}=~\"{}\"", namespaces.join("|"));
+        let window = format!("{window_seconds}s");
+        Ok(Asking {
+            collector: self,
+            filling: Filling { selector, namespace: namespace_label, workload: workload_label, window },
+            header: self.config.auth.header()?,
+            at,
+            deadline: Instant::now() + self.timeout,
+        })
+    }
+
     /// Each metric's values, or why there are none.
     async fn columns(
         &self,
@@ -277,45 +308,17 @@ impl Collector {
         length: usize,
         at: Timestamp,
     ) -> Result<BTreeMap<Metric, Result<Column, MetricsFault>>, MetricsFault> {
-        let PrometheusConfig { namespace_label, workload_label, window_seconds, .. } = &self.config;
-        // Names of namespaces are made of letters, digits and dashes, none of which means anything to a regular expression.
         let namespaces: Vec<&str> = places.keys().copied().collect();
-        let selector = format!("{namespace_label}=~\"{}\"", namespaces.join("|"));
-        let window = format!("{window_seconds}s");
-        let filling = Filling { selector, namespace: namespace_label, workload: workload_label, window };
-        let (filling, usage) = (&filling, self.config.usage);
-        let header = self.config.auth.header()?;
-        let deadline = Instant::now() + self.timeout;
-        let of_pods = Metric::OF_PODS.into_iter().filter(|_| usage == UsageSource::Prometheus);
-        let asked = Metric::OF_SERVICES.into_iter().chain(of_pods).map(async |metric| {
-            let query = self.config.queries.query(metric, filling);
-            let mut request =
-                self.client.query(query).at(whole_seconds(at)).timeout(i64::from(self.config.timeout_ms));
-            if let Some((name, value)) = header.clone() {
-                request = request.header(name, value);
-            }
-            let read = |body: &[u8]| self.column(body, places, length);
-            let answer = tokio::time::timeout_at(deadline, async {
-                match ask(request.clone(), read).await {
-                    Err(Refusal { again: Again::Perhaps, .. }) => {
-                        tokio::time::sleep(pause(at, metric)).await;
-                        ask(request, read).await
-                    }
-                    answer => answer,
-                }
-            });
-            let column = match answer.await {
-                Err(_) => Err(format!("no answer in time: all queries together have {:?}", self.timeout)),
-                Ok(answer) => answer.map_err(|refusal| refusal.reason),
-            };
-            (metric, column.map_err(|reason| MetricsFault::Query { metric, reason }))
+        let asking = &self.asking(&namespaces, at)?;
+        let asked = Metric::OF_SERVICES.map(async |metric| {
+            (metric, asking.ask(metric, |body: &[u8]| self.column(body, places, length)).await)
         });
         // On the heap, since all of them wait in there.
         Ok(Box::pin(stream::iter(asked).buffer_unordered(AT_ONCE).collect()).await)
     }
 
     /// The values of an answer, each in its workload's place; series of others are nobody's.
-    fn column(&self, body: &[u8], places: &Places<'_>, length: usize) -> serde_json::Result<Answer> {
+    fn column(&self, body: &[u8], places: &Places<'_>, length: usize) -> serde_json::Result<Answer<Column>> {
         let PrometheusConfig { namespace_label, workload_label, .. } = &self.config;
         let (mut column, mut twice) = (vec![None; length], None);
         let said = answer::read(body, |series| {
@@ -331,16 +334,56 @@ impl Collector {
                     Some(format!("two series for {namespace}/{name}; expected one, as by sum by ({{by}})"));
             }
         })?;
-        Ok(Answer { said, column, twice })
+        Ok(Answer { said, read: column, twice })
+    }
+}
+
+/// Questions about one moment, with one deadline.
+struct Asking<'a> {
+    collector: &'a Collector,
+    filling: Filling<'a>,
+    header: Option<(HeaderName, HeaderValue)>,
+    at: Timestamp,
+    deadline: Instant,
+}
+
+impl Asking<'_> {
+    /// One of them; what may be better a second time is asked again.
+    async fn ask<T>(
+        &self,
+        metric: Metric,
+        read: impl Fn(&[u8]) -> serde_json::Result<Answer<T>>,
+    ) -> Result<T, MetricsFault> {
+        let Collector { client, config, timeout } = self.collector;
+        let query = config.queries.query(metric, &self.filling);
+        let mut request =
+            client.query(query).at(whole_seconds(self.at)).timeout(i64::from(config.timeout_ms));
+        if let Some((name, value)) = self.header.clone() {
+            request = request.header(name, value);
+        }
+        let answer = tokio::time::timeout_at(self.deadline, async {
+            match ask(request.clone(), &read).await {
+                Err(Refusal { again: Again::Perhaps, .. }) => {
+                    tokio::time::sleep(pause(self.at, metric)).await;
+                    ask(request, &read).await
+                }
+                answer => answer,
+            }
+        });
+        let answer = match answer.await {
+            Err(_) => Err(format!("no answer in time: all queries together have {timeout:?}")),
+            Ok(answer) => answer.map_err(|refusal| refusal.reason),
+        };
+        answer.map_err(|reason| MetricsFault::Query { metric, reason })
     }
 }
 
 /// An answer that has been read.
-struct Answer {
-    said: answer::Said,
-    column: Column,
-    /// A workload with two series, and what to do about it.
-    twice: Option<String>,
+pub(super) struct Answer<T> {
+    pub(super) said: answer::Said,
+    pub(super) read: T,
+    /// What there are two series for, and what to do about it.
+    pub(super) twice: Option<String>,
 }
 
 /// Whether it is worth asking once more.
@@ -357,17 +400,17 @@ struct Refusal {
 
 /// One question. A query that is wrong is wrong the second time, too; a server that is busy or not there may be better then.
 /// An answer with a warning leaves something out (a store that did not answer, say) or means something else.
-async fn ask(
+async fn ask<T>(
     request: InstantQueryBuilder,
-    read: impl FnOnce(&[u8]) -> serde_json::Result<Answer>,
-) -> Result<Column, Refusal> {
+    read: impl FnOnce(&[u8]) -> serde_json::Result<Answer<T>>,
+) -> Result<T, Refusal> {
     let refused = |again, reason: String| Refusal { reason, again };
     let response = request.post_raw().await.map_err(|error| refused(Again::Perhaps, with_causes(&error)))?;
     let status = response.status();
     let bytes = whole(response).await.map_err(|error| refused(Again::Perhaps, with_causes(&error)))?;
     let busy = status == StatusCode::TOO_MANY_REQUESTS;
     let again = if status.is_client_error() && !busy { Again::No } else { Again::Perhaps };
-    let Answer { said, column, twice } = read(&bytes).map_err(|error| {
+    let Answer { said, read, twice } = read(&bytes).map_err(|error| {
         let what = if status.is_success() {
             format!("no answer of Prometheus: {error}")
         } else {
@@ -384,7 +427,7 @@ async fn ask(
     } else if said.result_type.as_deref() != Some("vector") {
         Err(refused(Again::No, "the answer is no instant vector".to_owned()))
     } else {
-        twice.map_or(Ok(column), |twice| Err(refused(Again::No, twice)))
+        twice.map_or(Ok(read), |twice| Err(refused(Again::No, twice)))
     }
 }
 
@@ -409,7 +452,7 @@ fn whole_seconds(at: Timestamp) -> i64 {
 
 /// Some 50 to 150 ms before a second try, different for each metric and moment.
 fn pause(at: Timestamp, metric: Metric) -> Duration {
-    let mut all = Metric::OF_SERVICES.into_iter().chain(Metric::OF_PODS);
+    let mut all = Metric::OF_SERVICES.into_iter().chain(Metric::OF_CONTAINERS);
     let place = all.position(|other| other == metric).unwrap_or_default() as u64;
     let micros = at.since(Timestamp::ZERO).as_micros() as u64;
     Duration::from_millis(50 + (micros / 7 + place * 37) % 101)
@@ -449,12 +492,6 @@ fn row(
         }
         _ => None,
     };
-    let usage = if columns.contains_key(&Metric::CpuUtilization) {
-        let cpu_utilization = value(Metric::CpuUtilization)?.map(Utilization::from_fraction);
-        Some(Usage { cpu_utilization, memory_bytes: number(Metric::Memory)? as u64 })
-    } else {
-        None
-    };
     Ok(ServiceMetrics {
         at,
         age: Duration::try_from_secs_f64(number(Metric::Age)?).unwrap_or(Duration::MAX),
@@ -464,7 +501,6 @@ fn row(
         in_flight: number(Metric::InFlight)?,
         queued: number(Metric::Queued)?,
         latency,
-        usage,
     })
 }
 

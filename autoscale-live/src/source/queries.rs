@@ -2,10 +2,10 @@
 //!
 //! The defaults fit a service that exports the counter `http_requests_total` with a label `code`, the histogram
 //! `http_request_duration_seconds`, and the gauges `http_requests_in_flight` and `http_requests_queued`, scraped with labels
-//! that name namespace and workload. Those of what pods use fit the kubelet's cAdvisor and kube-state-metrics.
+//! that name namespace and workload. Those of what containers use fit the kubelet's cAdvisor.
 //!
-//! In a template `{selector}` stands for a matcher of all namespaces in question, `{namespace}` and `{workload}` for the labels
-//! that have them, `{by}` for both, `{window}` for the rate window, `{q}` for a quantile, and `{owner}` for what pods belong to.
+//! In a template `{selector}` stands for a matcher of all namespaces in question, `{namespace}` for the label that has a
+//! namespace, `{by}` for those that a workload is known by, `{window}` for the rate window and `{q}` for a quantile.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,10 +31,10 @@ pub enum Metric {
     LatencyMean,
     /// A quantile of it in seconds, in percent.
     Latency(u8),
-    /// CPU use as a share of the request.
-    CpuUtilization,
-    /// Memory in bytes.
-    Memory,
+    /// Cores that a container uses.
+    CpuUsage,
+    /// Bytes that it uses.
+    MemoryUsage,
 }
 
 /// What it means that a workload has no series for a metric.
@@ -64,16 +64,14 @@ impl Metric {
         Self::Latency(99),
     ];
 
-    /// What is asked of pods where the metrics API is not to say it.
-    pub const OF_PODS: [Self; 2] = [Self::CpuUtilization, Self::Memory];
+    /// What is asked of containers where the metrics API is not to say it.
+    pub const OF_CONTAINERS: [Self; 2] = [Self::CpuUsage, Self::MemoryUsage];
 
     pub(super) const fn absence(self) -> Absence {
         match self {
             Self::ArrivalRate | Self::Age => Absence::Fault,
-            Self::ErrorRate | Self::TimeoutRate | Self::InFlight | Self::Queued | Self::Memory => {
-                Absence::Zero
-            }
-            Self::LatencyMean | Self::Latency(_) | Self::CpuUtilization => Absence::Unknown,
+            Self::ErrorRate | Self::TimeoutRate | Self::InFlight | Self::Queued => Absence::Zero,
+            Self::LatencyMean | Self::Latency(_) | Self::CpuUsage | Self::MemoryUsage => Absence::Unknown,
         }
     }
 }
@@ -89,8 +87,8 @@ impl fmt::Display for Metric {
             Self::Queued => f.write_str("queued"),
             Self::LatencyMean => f.write_str("latencyMean"),
             Self::Latency(percent) => write!(f, "latency (p{percent})"),
-            Self::CpuUtilization => f.write_str("cpuUtilization"),
-            Self::Memory => f.write_str("memoryBytes"),
+            Self::CpuUsage => f.write_str("cpuUsage"),
+            Self::MemoryUsage => f.write_str("memoryUsage"),
         }
     }
 }
@@ -116,33 +114,21 @@ pub struct Queries {
     pub latency_mean: String,
     /// A quantile of the response time in seconds; unknown without answers.
     pub latency: String,
-    /// CPU use over the pods that have a sample, as a share of their requests; unknown where there is no series.
-    pub cpu_utilization: String,
-    /// Memory over the pods that have a sample, in bytes; none where there is no series.
-    pub memory_bytes: String,
-    /// What `{owner}` stands for in the last two: 1 for each pod, with the labels of its namespace, its name as `pod`, and its
-    /// workload.
-    pub pod_owner: String,
+    /// Cores that each container uses, with the labels `pod` and `container`.
+    pub cpu_usage: String,
+    /// Bytes that each container uses, with the same labels.
+    pub memory_usage: String,
 }
 
-/// What the containers of each pod use or ask for, together; a pod's own series and its pause container count it twice.
-fn of_pods(series: &str) -> String {
-    format!("sum by ({{namespace}}, pod) ({series})")
-}
-
-/// The same of each workload.
-fn of_workloads(pods: &str) -> String {
-    format!("sum by ({{by}}) ({pods} * on ({{namespace}}, pod) group_left ({{workload}}) ({{owner}}))")
+/// Of each container. A pod's own series and its pause container would count it twice; one that was restarted, or is scraped
+/// twice, has two series for a while.
+fn of_containers(series: &str) -> String {
+    format!("max by ({{namespace}}, pod, container) ({series})")
 }
 
 impl Default for Queries {
     fn default() -> Self {
         let text = |query: &str| query.to_owned();
-        let used =
-            of_pods("rate(container_cpu_usage_seconds_total{{selector}, container!~\"|POD\"}[{window}])");
-        let requested = of_pods("kube_pod_container_resource_requests{{selector}, resource=\"cpu\"}");
-        let sampled = format!("({requested} and on ({{namespace}}, pod) {used})");
-        let memory = of_pods("container_memory_working_set_bytes{{selector}, container!~\"|POD\"}");
         Self {
             arrival_rate: text(
                 "sum by ({by}) (rate(http_requests_received_total{{selector}}[{window}])) \
@@ -165,14 +151,11 @@ impl Default for Queries {
                 "histogram_quantile({q}, \
                  sum by ({by}, le) (rate(http_request_duration_seconds_bucket{{selector}}[{window}])))",
             ),
-            cpu_utilization: format!("{} / {}", of_workloads(&used), of_workloads(&sampled)),
-            memory_bytes: of_workloads(&memory),
-            // A Deployment's ReplicaSets are called by its name and a hash of their template.
-            pod_owner: text(
-                "max by ({by}, pod) (label_replace(kube_pod_owner{{selector}, owner_kind=\"ReplicaSet\"}, \
-                 \"{workload}\", \"$1\", \"owner_name\", \"(.+)-[^-]+\") \
-                 or label_replace(kube_pod_owner{{selector}, owner_kind!=\"ReplicaSet\"}, \
-                 \"{workload}\", \"$1\", \"owner_name\", \"(.+)\"))",
+            cpu_usage: of_containers(
+                "rate(container_cpu_usage_seconds_total{{selector}, container!~\"|POD\"}[{window}])",
+            ),
+            memory_usage: of_containers(
+                "container_memory_working_set_bytes{{selector}, container!~\"|POD\"}",
             ),
         }
     }
@@ -198,17 +181,14 @@ impl Queries {
             Metric::Queued => &self.queued,
             Metric::LatencyMean => &self.latency_mean,
             Metric::Latency(_) => &self.latency,
-            Metric::CpuUtilization => &self.cpu_utilization,
-            Metric::Memory => &self.memory_bytes,
+            Metric::CpuUsage => &self.cpu_usage,
+            Metric::MemoryUsage => &self.memory_usage,
         };
         let Filling { selector, namespace, workload, window } = filling;
-        // The first two stand for what has placeholders itself.
         let filled = template
-            .replace("{owner}", &self.pod_owner)
-            .replace("{by}", "{namespace}, {workload}")
+            .replace("{by}", &format!("{namespace}, {workload}"))
             .replace("{selector}", selector)
             .replace("{namespace}", namespace)
-            .replace("{workload}", workload)
             .replace("{window}", window);
         match metric {
             Metric::Latency(percent) => filled.replace("{q}", &format!("0.{percent:02}")),
@@ -237,9 +217,9 @@ mod tests {
         assert!(
             query(Metric::Latency(95)).starts_with("histogram_quantile(0.95, sum by (namespace, app, le)")
         );
-        for metric in Metric::OF_SERVICES.into_iter().chain(Metric::OF_PODS) {
+        for metric in Metric::OF_SERVICES.into_iter().chain(Metric::OF_CONTAINERS) {
             let asked = query(metric);
-            for placeholder in ["selector", "namespace", "workload", "by", "window", "q", "owner"] {
+            for placeholder in ["selector", "namespace", "by", "window", "q"] {
                 assert!(!asked.contains(&format!("{{{placeholder}}}")), "{asked}");
             }
         }

@@ -85,16 +85,16 @@ impl Standing {
         }))
     }
 
-    /// Once these are found at `now`. What stood before has stood since then.
+    /// Once these are found at `now`: what is as it was keeps its time, and what is not found at all is forgotten.
     #[must_use]
-    pub fn after(mut self, findings: &[Finding], now: Timestamp) -> Self {
+    pub fn after(self, findings: &[Finding], now: Timestamp) -> Self {
+        let mut after = Self::default();
         for finding in findings {
-            let (known, holds) = (&mut self.0[finding.kind as usize], finding.status == "True");
-            if known.is_none_or(|(held, _)| held != holds) {
-                *known = Some((holds, now));
-            }
+            let (place, holds) = (finding.kind as usize, finding.status == "True");
+            let before = self.0[place].filter(|&(held, _)| held == holds);
+            after.0[place] = Some(before.unwrap_or((holds, now)));
         }
-        self
+        after
     }
 }
 
@@ -129,7 +129,7 @@ impl LastDecision {
     }
 }
 
-/// Findings as conditions of an object of that generation, standing [after](Standing::after) them as they do.
+/// Findings as conditions of an object of that generation, with the times of a [`Standing`] that they are in.
 pub fn conditions(findings: &[Finding], standing: &Standing, generation: Option<i64>) -> Vec<Condition> {
     let condition = |finding: &Finding| {
         let since = standing.0[finding.kind as usize].and_then(|(_, since)| jiff_time(since));

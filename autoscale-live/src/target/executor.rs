@@ -10,8 +10,9 @@
 
 use super::TargetRef;
 use super::kubernetes::{ANSWER_WITHIN, FIELD_MANAGER, Kinds, cut, in_apps, late, words};
+use super::lease::Term;
 use crate::controller::{Ownership, WriteFailure};
-use crate::shell::Scaler;
+use crate::shell::{Clock, Scaler, SystemClock};
 use autoscale_core::units::Replicas;
 use k8s_openapi::api::autoscaling::v1::Scale;
 use kube::Client;
@@ -56,6 +57,7 @@ pub struct Executor {
     window: Duration,
     turns: Arc<Semaphore>,
     taken_over: RwLock<BTreeSet<TargetRef>>,
+    term: Term,
 }
 
 impl Executor {
@@ -68,7 +70,14 @@ impl Executor {
             window: limit.window,
             turns: Arc::new(Semaphore::new(limit.writes.max(1) as usize)),
             taken_over: RwLock::default(),
+            term: Term::for_ever(),
         }
+    }
+
+    /// The same, which writes during this term alone.
+    #[must_use]
+    pub fn during(self, term: Term) -> Self {
+        Self { term, ..self }
     }
 
     /// Whether `spec.replicas` of this target may be taken from another manager.
@@ -87,6 +96,9 @@ impl Executor {
     /// except that a server that did not answer may have done it all the same.
     pub async fn scale(&self, target: &TargetRef, from: Replicas, to: Replicas) -> Result<(), WriteFailure> {
         self.turn().await;
+        if !self.term.holds(SystemClock.now()) {
+            return Err(WriteFailure::Failed("the Lease has run out meanwhile".into()));
+        }
         let write = async {
             let resource =
                 self.kinds.resource(target).await.map_err(|e| WriteFailure::Failed(e.to_string().into()))?;

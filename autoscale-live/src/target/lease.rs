@@ -19,6 +19,7 @@ use kube::{Api, Client};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -35,6 +36,36 @@ pub struct Candidacy {
     pub duration: Duration,
 }
 
+/// Until when nobody else can lead, for those who write: news of a lost Lease may come late, where a process was stopped or a
+/// write had to wait its turn.
+#[derive(Clone, Debug)]
+pub struct Term(Arc<AtomicI64>);
+
+impl Term {
+    /// Of a process that is alone.
+    pub fn for_ever() -> Self {
+        Self(Arc::new(AtomicI64::new(i64::MAX)))
+    }
+
+    /// Of one that has not been elected.
+    pub fn not_yet() -> Self {
+        Self(Arc::new(AtomicI64::new(i64::MIN)))
+    }
+
+    /// Whether writing is safe.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        micros(now) < self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, until: Option<Timestamp>) {
+        self.0.store(until.map_or(i64::MIN, micros), Ordering::Relaxed);
+    }
+}
+
+fn micros(at: Timestamp) -> i64 {
+    i64::try_from(at.since(Timestamp::ZERO).as_micros()).unwrap_or(i64::MAX)
+}
+
 /// Takes, keeps and gives back a Lease.
 pub struct Elector {
     leases: Api<Lease>,
@@ -44,11 +75,12 @@ pub struct Elector {
     ballot: Ballot,
     /// Nobody else can have taken it before.
     safe_until: Option<Timestamp>,
+    term: Term,
 }
 
 impl Elector {
-    /// Not elected yet.
-    pub fn new(client: Client, candidacy: Candidacy) -> Self {
+    /// Not elected yet. It keeps the term up to date.
+    pub fn new(client: Client, candidacy: Candidacy, term: Term) -> Self {
         Self {
             leases: Api::namespaced(client, &candidacy.namespace),
             name: candidacy.lease,
@@ -56,6 +88,7 @@ impl Elector {
             identity: candidacy.identity,
             duration: Duration::from_secs(candidacy.duration.as_secs().max(1)),
             safe_until: None,
+            term,
         }
     }
 
@@ -80,6 +113,7 @@ impl Elector {
                 // Nobody knows; what was held is held for a while.
                 Ok(Err(_)) | Err(_) => self.safe_until = before.filter(|&until| now < until),
             }
+            self.term.set(self.safe_until);
             let leads = self.safe_until.is_some();
             let leadership = if leads { Leadership::Leading } else { Leadership::Standby };
             if before.is_some() != leads && tell.send(News::Leadership(leadership)).await.is_err() {
@@ -91,6 +125,7 @@ impl Elector {
                 () = &mut stop => break,
             }
         }
+        self.term.set(None);
         // Nobody may listen any more.
         let _ = tell.send(News::Leadership(Leadership::Standby)).await;
         if self.safe_until.is_some() {

@@ -1,4 +1,5 @@
-//! What a watch has shown: rows by name, or by whatever tells its objects apart. A new list replaces the old one when it is whole, not before.
+//! What a watch has shown: rows by name, or by whatever tells its objects apart. A new list replaces the old one when it is
+//! whole, not before.
 
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;

@@ -7,7 +7,7 @@ use autoscale_live::shell::{News, SystemClock};
 use autoscale_live::target::TargetRef;
 use autoscale_live::target::events::{Announcer, Severity};
 use autoscale_live::target::executor::{Executor, WriteLimit};
-use autoscale_live::target::lease::{Candidacy, Elector};
+use autoscale_live::target::lease::{Candidacy, Elector, Term};
 use autoscale_live::target::usage::{UsageError, usage};
 use autoscale_live::target::watch::Watch;
 use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
@@ -76,7 +76,7 @@ async fn the_shipped_role_is_enough_for_all_that_is_done() {
     };
     let (tell, mut news) = mpsc::channel(8);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let elector = Elector::new(client, candidacy);
+    let elector = Elector::new(client, candidacy, Term::not_yet());
     let running = tokio::spawn(elector.run(SystemClock, tell, async move {
         let _ = stopped.await;
     }));

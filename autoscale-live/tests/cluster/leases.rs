@@ -2,8 +2,8 @@
 
 use super::plane::{shared, until};
 use autoscale_live::controller::Leadership;
-use autoscale_live::shell::{News, SystemClock};
-use autoscale_live::target::lease::{Candidacy, Elector};
+use autoscale_live::shell::{Clock, News, SystemClock};
+use autoscale_live::target::lease::{Candidacy, Elector, Term};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 struct Process {
     task: JoinHandle<()>,
     news: mpsc::Receiver<News>,
+    term: Term,
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -25,11 +26,12 @@ fn start(client: Client, namespace: &str, identity: &str) -> Process {
         identity: identity.into(),
         duration: Duration::from_secs(3),
     };
-    let elector = Elector::new(client, candidacy);
+    let term = Term::not_yet();
+    let elector = Elector::new(client, candidacy, term.clone());
     let task = tokio::spawn(elector.run(SystemClock, tell, async move {
         let _ = stopped.await;
     }));
-    Process { task, news, stop: Some(stop) }
+    Process { task, news, term, stop: Some(stop) }
 }
 
 async fn told(process: &mut Process) -> Leadership {
@@ -54,6 +56,8 @@ async fn the_lease_of_a_killed_leader_runs_out_and_that_of_a_stopped_one_is_free
     let later = spec().await.renew_time;
     until("two renewals", async || (spec().await.renew_time > later).then_some(())).await;
     assert!(second.news.try_recv().is_err(), "nobody leads beside the leader");
+    let holds = |process: &Process| process.term.holds(SystemClock.now());
+    assert!(holds(&first) && !holds(&second));
 
     let last = spec().await.renew_time.unwrap();
     first.task.abort();
@@ -61,13 +65,15 @@ async fn the_lease_of_a_killed_leader_runs_out_and_that_of_a_stopped_one_is_free
     let taken = spec().await;
     assert_eq!(taken.holder_identity.as_deref(), Some("second"));
     assert_eq!(taken.lease_transitions, Some(1));
+    assert!(!holds(&first) && holds(&second), "the first one was told nothing, and writes nothing any more");
     let waited = taken.renew_time.unwrap().0.duration_since(last.0);
     assert!(waited.as_secs_f64() >= 3.0, "not before it has run out, but after {waited}");
 
     let mut third = start(plane.client().await, &namespace, "third");
     second.stop.take().unwrap().send(()).unwrap();
     assert_eq!(told(&mut second).await, Leadership::Standby);
-    second.task.await.unwrap();
+    assert!(!holds(&second));
+    (&mut second.task).await.unwrap();
     assert_eq!(told(&mut third).await, Leadership::Leading);
     assert_eq!(spec().await.holder_identity.as_deref(), Some("third"));
 }

@@ -211,7 +211,8 @@ impl Manifest {
             return Err(Place::of(max, "spec.maxReplicas").error("", reason));
         }
         let range = Range { min, max: max.value };
-        let mut metrics = Vec::new();
+        // No room for more: there may be thousands of HPAs.
+        let mut metrics = Vec::with_capacity(spec.metrics.len().max(1));
         for (index, metric) in spec.metrics.iter().enumerate() {
             metrics.push(metric.value.check(&Place::of(metric, format!("spec.metrics[{index}]")))?);
         }
