@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Who made a decision, and what was done about it.
@@ -48,6 +49,8 @@ impl Shared {
 pub struct Metrics {
     registry: Arc<Registry>,
     numbers: Shared,
+    /// Of the last page: megabytes, with thousands of targets.
+    length: Arc<AtomicUsize>,
 }
 
 impl Default for Metrics {
@@ -62,14 +65,17 @@ impl Metrics {
         let numbers = Shared::default();
         let mut registry = Registry::with_prefix("autoscale");
         registry.register_collector(Box::new(numbers.clone()));
-        Self { registry: Arc::new(registry), numbers }
+        Self { registry: Arc::new(registry), numbers, length: Arc::default() }
     }
 
     /// What Prometheus scrapes.
     pub fn page(&self) -> String {
-        let mut page = String::new();
+        // Room for it at once: while it grew by doubling it would be there twice.
+        let last = self.length.load(Ordering::Relaxed);
+        let mut page = String::with_capacity(last + last / 16);
         // Writing to a string does not fail.
         let _ = text::encode(&mut page, &self.registry);
+        self.length.store(page.len(), Ordering::Relaxed);
         page
     }
 }

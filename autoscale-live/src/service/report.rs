@@ -21,7 +21,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 
-/// A status in which nothing changes is written this often, so that its time shows that somebody is there.
+/// A status in which nothing changes is written this often, so that its time shows that somebody is there. Each target has its
+/// own moment within that time, or thousands would be written at once.
 const NOW_AND_THEN: Duration = Duration::from_secs(300);
 /// Statuses that may wait to be written. Those that find no room are written with a later decision.
 const WAITING: usize = 20_000;
@@ -134,6 +135,13 @@ fn gist(findings: &[Finding], decision: LastDecision) -> u64 {
     hasher.finish()
 }
 
+/// How long before its time a target's status is written for the second time.
+fn turn(target: &TargetRef) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    target.hash(&mut hasher);
+    Duration::from_secs(hasher.finish() % NOW_AND_THEN.as_secs())
+}
+
 impl Refusals {
     /// Says of a resource that it is not used.
     pub(super) fn say(&self, now: Timestamp, (resource, finding): (Arc<Resource>, Finding)) {
@@ -171,7 +179,8 @@ impl Journal for Reports {
         let known = before.map_or(resource.standing, |said| said.standing);
         let standing = known.after(&findings, record.at);
         let about = About::Decision(target.clone(), Arc::clone(record));
-        let (at, uid, generation) = (record.at, resource.uid.clone(), resource.generation);
+        let at = if before.is_some() { record.at } else { record.at - turn(target) };
+        let (uid, generation) = (resource.uid.clone(), resource.generation);
         if self.hand_on.try_send(Report { resource, standing, about }).is_ok() {
             self.said.insert(target.clone(), Said { at, uid, generation, standing, gist });
         }
@@ -248,6 +257,7 @@ mod tests {
         assert_eq!(said(&record(130, 6)), Some((6, 100)), "the condition stands since the beginning");
         failed.lock().unwrap().insert(target.clone());
         assert_eq!(said(&record(145, 6)), Some((6, 100)), "what was not written is said again");
+        assert_eq!(said(&record(430, 6)), None);
         assert_eq!(said(&record(445, 6)), Some((6, 100)), "now and then all the same");
         let standby = DecisionRecord { block: Some(Block::Standby), ..record(460, 7) };
         assert_eq!(said(&standby), None);

@@ -7,7 +7,8 @@ use autoscale_core::units::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::core::DynamicObject;
 use serde::Deserialize;
-use std::sync::Arc;
+use serde_json::{Map, Value, json};
+use std::sync::{Arc, LazyLock};
 
 /// Which resource it is, in which state.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +28,7 @@ pub(super) type Key = (Arc<str>, Arc<str>);
 #[derive(Clone, Debug)]
 struct Read {
     target: TargetRef,
-    /// JSON: a quarter of the room that it takes when it is taken apart.
+    /// JSON of what is said in it: a fraction of the room that it takes when it is taken apart.
     spec: Arc<str>,
 }
 
@@ -112,7 +113,47 @@ impl Sheet {
 impl Read {
     fn of(autoscaler: &LearnedAutoscaler) -> Self {
         // A specification is plain data, which is always written.
-        let spec = serde_json::to_string(&autoscaler.spec).unwrap_or_default();
-        Self { target: autoscaler.target(), spec: spec.into() }
+        let mut said = serde_json::to_value(&autoscaler.spec).unwrap_or_default();
+        if let Value::Object(fields) = &mut said {
+            fields.retain(|name, value| USUAL.get(name) != Some(value));
+        }
+        Self { target: autoscaler.target(), spec: said.to_string().into() }
+    }
+}
+
+/// What the fields are that may be left out when they are: nearly all of each specification.
+static USUAL: LazyLock<Map<String, Value>> = LazyLock::new(|| {
+    let needed = json!({
+        "scaleTargetRef": { "name": "" }, "maxReplicas": 1, "policy": { "horizontalPodAutoscaler": {} },
+    });
+    let usual = LearnedAutoscalerSpec::deserialize(&needed).and_then(serde_json::to_value);
+    let Ok(Value::Object(mut usual)) = usual else { return Map::new() };
+    usual.retain(|name, _| needed.get(name).is_none());
+    usual
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_what_was_said() {
+        let spec = json!({
+            "scaleTargetRef": { "name": "web", "kind": "StatefulSet" }, "minReplicas": 2, "maxReplicas": 9, "mode": "active",
+            "policy": { "model": { "path": "/models/web" } }, "fallback": {}, "takeOver": true,
+            "slo": { "latencySeconds": 0.3, "percentile": "p95" }, "envelope": { "floor": 0.1 }, "utcOffsetHours": -5.5,
+        });
+        let plain = json!({
+            "scaleTargetRef": { "name": "web" }, "maxReplicas": 1, "policy": { "horizontalPodAutoscaler": {} },
+        });
+        for (spec, most) in [(spec, 600), (plain, 160)] {
+            let mut autoscaler =
+                LearnedAutoscaler::new("web", LearnedAutoscalerSpec::deserialize(&spec).unwrap());
+            autoscaler.metadata.namespace = Some("shop".to_owned());
+            let sheet = Sheet::of(&autoscaler);
+            assert_eq!(sheet.autoscaler().unwrap(), autoscaler);
+            let text = &sheet.read.unwrap().spec;
+            assert!(text.len() < most, "{text}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What pods use, as the kubelet tells Prometheus.
 
 use super::server::{Prometheus, Scraped};
-use autoscale_core::units::Timestamp;
+use autoscale_core::units::{Milli, Timestamp};
 use autoscale_live::shell::{Clock, SystemClock};
 use autoscale_live::source::{Collector, PrometheusConfig, UsageSource};
 use axum::Router;
@@ -75,6 +75,7 @@ async fn each_container_has_what_it_uses_once() {
         // Scrapes are some milliseconds early or late.
         let used = sample.cpu().unwrap().units();
         assert!((used / cores - 1.0).abs() < 0.05, "{pod}: {used} cores instead of {cores}");
-        assert_eq!(sample.memory().unwrap().units(), 64.0 * MIB * containers.len() as f64);
+        let bytes = (containers.len() as i64 * 64) << 20;
+        assert_eq!(sample.memory().unwrap(), Milli::new(1000 * bytes));
     }
 }
