@@ -135,4 +135,24 @@ mod tests {
             "what is not scaled any more has no numbers\n{page}"
         );
     }
+
+    #[test]
+    fn a_page_in_parts_has_every_target_once_and_every_head_once() {
+        let mut metrics = Metrics::new();
+        let name = |k: usize| format!("web-{k:04}");
+        for k in 0..750 {
+            metrics.keep(&target().sibling(name(k)), &record(Effect::Unchanged));
+        }
+        assert!(metrics.parts().all(|part| part.len() < 150_000));
+        let page = metrics.page();
+        for family in ["decisions", "replicas", "measurement_age_seconds", "within_slo"] {
+            assert_eq!(page.matches(&format!("# TYPE autoscale_{family} ")).count(), 1, "{family}");
+        }
+        let granted: Vec<&str> = page.lines().filter(|line| line.contains(r#"what="granted""#)).collect();
+        assert_eq!(granted.len(), 750);
+        for (k, line) in granted.into_iter().enumerate() {
+            assert!(line.contains(&name(k)), "{line}");
+        }
+        assert!(page.ends_with("\n# EOF\n") && page.matches("EOF").count() == 1);
+    }
 }

@@ -10,12 +10,15 @@
 use crate::journal::Metrics;
 use crate::shell::{Clock, Fleet};
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::stream;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -88,7 +91,8 @@ async fn ready<C: Clock, T: Trouble>(State(shown): State<Shown<C, T>>) -> Respon
 
 async fn page<C: Clock, T: Trouble>(State(shown): State<Shown<C, T>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], shown.metrics.page()).into_response()
+    let parts = shown.metrics.parts().map(Ok::<_, Infallible>);
+    ([(header::CONTENT_TYPE, kind)], Body::from_stream(stream::iter(parts))).into_response()
 }
 
 async fn state<C: Clock, T: Trouble>(State(shown): State<Shown<C, T>>) -> Response {

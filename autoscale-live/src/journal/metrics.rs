@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Who made a decision, and what was done about it.
@@ -35,81 +35,140 @@ struct Numbers {
     within_slo: Option<bool>,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Shared(Arc<Mutex<BTreeMap<TargetRef, Numbers>>>);
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<TargetRef, Numbers>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+type All = BTreeMap<TargetRef, Numbers>;
 
 /// Counts decisions and shows the last of each target. Clones share their numbers.
-#[derive(Clone)]
-pub struct Metrics {
-    registry: Arc<Registry>,
-    numbers: Shared,
-    /// Of the last page: megabytes, with thousands of targets.
-    length: Arc<AtomicUsize>,
+#[derive(Clone, Debug, Default)]
+pub struct Metrics(Arc<Mutex<All>>);
+
+/// Targets that are written of in one go. A page on ten thousand is megabytes, which are never there at once.
+const AT_A_TIME: usize = 250;
+
+/// What is shown, in the order of the page.
+#[derive(Clone, Copy, Debug)]
+enum Family {
+    Decisions,
+    Replicas,
+    MeasurementAge,
+    WithinSlo,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
+const FAMILIES: [Family; 4] =
+    [Family::Decisions, Family::Replicas, Family::MeasurementAge, Family::WithinSlo];
+
+/// One family of the targets after one and up to another one, of all there are where none is named.
+#[derive(Debug)]
+struct Part {
+    metrics: Metrics,
+    family: Family,
+    after: Option<TargetRef>,
+    upto: Option<TargetRef>,
 }
 
 impl Metrics {
     /// Nothing decided yet.
     pub fn new() -> Self {
-        let numbers = Shared::default();
-        let mut registry = Registry::with_prefix("autoscale");
-        registry.register_collector(Box::new(numbers.clone()));
-        Self { registry: Arc::new(registry), numbers, length: Arc::default() }
+        Self::default()
     }
 
-    /// What Prometheus scrapes.
+    /// What Prometheus scrapes, piece by piece, each as it is when it is asked for.
+    pub fn parts(&self) -> impl Iterator<Item = String> + Send + use<> {
+        let (metrics, mut families) = (self.clone(), FAMILIES.into_iter());
+        let mut place = families.next().map(|family| (family, None));
+        let mut end = Some("# EOF\n".to_owned());
+        std::iter::from_fn(move || {
+            let Some((family, after)) = place.take() else { return end.take() };
+            let upto = metrics.last_of_a_part(after.as_ref());
+            place = match &upto {
+                Some(_) => Some((family, upto.clone())),
+                None => families.next().map(|family| (family, None)),
+            };
+            Some(Part { metrics: metrics.clone(), family, after, upto }.text())
+        })
+    }
+
+    /// All of it.
     pub fn page(&self) -> String {
-        // Room for it at once: while it grew by doubling it would be there twice.
-        let last = self.length.load(Ordering::Relaxed);
-        let mut page = String::with_capacity(last + last / 16);
-        // Writing to a string does not fail.
-        let _ = text::encode(&mut page, &self.registry);
-        self.length.store(page.len(), Ordering::Relaxed);
-        page
+        self.parts().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the part that comes after this target ends, if it is not the last one.
+    fn last_of_a_part(&self, after: Option<&TargetRef>) -> Option<TargetRef> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let all = self.lock();
+        all.range::<TargetRef, _>((after, Bound::Unbounded))
+            .nth(AT_A_TIME - 1)
+            .map(|(target, _)| target.clone())
     }
 }
 
-impl Collector for Shared {
+impl Part {
+    fn text(self) -> String {
+        let begins = self.after.is_none();
+        let (mut text, mut registry) = (String::new(), Registry::with_prefix("autoscale"));
+        registry.register_collector(Box::new(self));
+        // Writing to a string does not fail.
+        let _ = text::encode_registry(&mut text, &registry);
+        if !begins {
+            // What the family is stands at its head alone.
+            let head: usize =
+                text.split_inclusive('\n').take_while(|line| line.starts_with('#')).map(str::len).sum();
+            text.drain(..head);
+        }
+        text
+    }
+}
+
+impl Collector for Part {
     fn encode(&self, mut to: DescriptorEncoder<'_>) -> fmt::Result {
-        let all = self.lock();
+        let all = self.metrics.lock();
+        let after = self.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let upto = self.upto.as_ref().map_or(Bound::Unbounded, Bound::Included);
+        let shown = all.range::<TargetRef, _>((after, upto));
         let (gauge, counter) = (MetricType::Gauge, MetricType::Counter);
-        let help = "Decisions by who made them and what was done about them, or what stood against that";
-        let mut metric = to.encode_descriptor("decisions", help, None, counter)?;
-        for (target, numbers) in &*all {
-            for &((by, effect), count) in &numbers.decisions {
-                sample(&mut metric, target, &[("by", by), ("effect", effect)], &ConstCounter::new(count))?;
+        match self.family {
+            Family::Decisions => {
+                let help =
+                    "Decisions by who made them and what was done about them, or what stood against that";
+                let mut metric = to.encode_descriptor("decisions", help, None, counter)?;
+                for (target, numbers) in shown {
+                    for &((by, effect), count) in &numbers.decisions {
+                        let labels = [("by", by), ("effect", effect)];
+                        sample(&mut metric, target, &labels, &ConstCounter::new(count))?;
+                    }
+                }
             }
-        }
-        let help = "Replicas: asked for now, wished for, granted";
-        let mut metric = to.encode_descriptor("replicas", help, None, gauge)?;
-        for (target, numbers) in &*all {
-            for (what, count) in WHAT.into_iter().zip(numbers.replicas) {
-                sample(&mut metric, target, &[("what", what)], &ConstGauge::new(i64::from(count)))?;
+            Family::Replicas => {
+                let help = "Replicas: asked for now, wished for, granted";
+                let mut metric = to.encode_descriptor("replicas", help, None, gauge)?;
+                for (target, numbers) in shown {
+                    for (what, count) in WHAT.into_iter().zip(numbers.replicas) {
+                        sample(&mut metric, target, &[("what", what)], &ConstGauge::new(i64::from(count)))?;
+                    }
+                }
             }
-        }
-        let help = "Age of the newest measurement that the last decision was made on";
-        let mut metric = to.encode_descriptor("measurement_age", help, Some(&Unit::Seconds), gauge)?;
-        for (target, numbers) in &*all {
-            if let Some(age) = numbers.age {
-                sample(&mut metric, target, &[], &ConstGauge::new(age))?;
+            Family::MeasurementAge => {
+                let help = "Age of the newest measurement that the last decision was made on";
+                let mut metric =
+                    to.encode_descriptor("measurement_age", help, Some(&Unit::Seconds), gauge)?;
+                for (target, numbers) in shown {
+                    if let Some(age) = numbers.age {
+                        sample(&mut metric, target, &[], &ConstGauge::new(age))?;
+                    }
+                }
             }
-        }
-        let help = "Whether the service was within its objective at the last decision";
-        let mut metric = to.encode_descriptor("within_slo", help, None, gauge)?;
-        for (target, numbers) in &*all {
-            if let Some(within) = numbers.within_slo {
-                sample(&mut metric, target, &[], &ConstGauge::new(i64::from(within)))?;
+            Family::WithinSlo => {
+                let help = "Whether the service was within its objective at the last decision";
+                let mut metric = to.encode_descriptor("within_slo", help, None, gauge)?;
+                for (target, numbers) in shown {
+                    if let Some(within) = numbers.within_slo {
+                        sample(&mut metric, target, &[], &ConstGauge::new(i64::from(within)))?;
+                    }
+                }
             }
         }
         Ok(())
@@ -131,7 +190,7 @@ fn sample(
 
 impl Journal for Metrics {
     fn keep(&mut self, target: &TargetRef, record: &Arc<DecisionRecord>) {
-        let mut all = self.numbers.lock();
+        let mut all = self.lock();
         if !all.contains_key(target) {
             all.insert(target.clone(), Numbers::default());
         }
@@ -155,7 +214,7 @@ impl Journal for Metrics {
     }
 
     fn forget(&mut self, target: &TargetRef) {
-        self.numbers.lock().remove(target);
+        self.lock().remove(target);
     }
 }
 
