@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
 
 mod file;
 mod status;
@@ -285,14 +286,20 @@ fn deployment() -> String {
     "Deployment".to_owned()
 }
 
+/// The usual words are there once, not once a target.
+fn shared(word: &str) -> Arc<str> {
+    static USUAL: LazyLock<[Arc<str>; 2]> = LazyLock::new(|| [apps().into(), deployment().into()]);
+    USUAL.iter().find(|usual| ***usual == *word).map_or_else(|| word.into(), Arc::clone)
+}
+
 impl LearnedAutoscaler {
     /// The object that it scales.
     pub fn target(&self) -> TargetRef {
         let target = &self.spec.scale_target_ref;
         let named = ObjectName {
             namespace: self.namespace().unwrap_or_else(|| "default".to_owned()).into(),
-            api_version: target.api_version.as_str().into(),
-            kind: target.kind.as_str().into(),
+            api_version: shared(&target.api_version),
+            kind: shared(&target.kind),
             name: target.name.as_str().into(),
         };
         named.into()

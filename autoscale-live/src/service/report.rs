@@ -51,7 +51,8 @@ struct Said {
 /// Hands on what is to be written.
 pub(super) struct Reports {
     roster: Arc<Mutex<Roster>>,
-    said: BTreeMap<TargetRef, Said>,
+    /// Boxed, for half of a tree's places are empty.
+    said: BTreeMap<TargetRef, Box<Said>>,
     failed: Arc<Mutex<BTreeSet<TargetRef>>>,
     hand_on: mpsc::Sender<Report>,
 }
@@ -182,7 +183,7 @@ impl Journal for Reports {
         let at = if before.is_some() { record.at } else { record.at - turn(target) };
         let (uid, generation) = (resource.uid.clone(), resource.generation);
         if self.hand_on.try_send(Report { resource, standing, about }).is_ok() {
-            self.said.insert(target.clone(), Said { at, uid, generation, standing, gist });
+            self.said.insert(target.clone(), Box::new(Said { at, uid, generation, standing, gist }));
         }
     }
 

@@ -95,7 +95,12 @@ impl Shown {
         let read = |object: &DynamicObject| {
             Arc::new(Sheet::read(object, self.0.get(&key(object)).map(|before| &**before)))
         };
-        let change = Change::by(event, key, read);
+        // It is called by its own name, which is there once then.
+        let change = match Change::by(event, key, read) {
+            Change::Listed(_, sheet) => Change::Listed(sheet.resource.key(), sheet),
+            Change::Set(_, sheet) => Change::Set(sheet.resource.key(), sheet),
+            other => other,
+        };
         let told = match &change {
             Change::List | Change::Listed(..) => Told::Part,
             Change::Whole | Change::Gone(_) => Told::News,

@@ -86,7 +86,10 @@ impl Sheet {
         Self::new(resource, &autoscaler.metadata, Ok(Read::of(autoscaler)))
     }
 
-    fn new(resource: Resource, metadata: &ObjectMeta, read: Result<Read, Arc<str>>) -> Self {
+    fn new(mut resource: Resource, metadata: &ObjectMeta, read: Result<Read, Arc<str>>) -> Self {
+        if let Ok(read) = &read {
+            resource.namespace = Arc::clone(&read.target.namespace);
+        }
         let created = metadata.creation_timestamp.as_ref().map(|at| timestamp(at.0));
         Self { resource: Arc::new(resource), created, read }
     }
