@@ -12,6 +12,7 @@ mod pods;
 mod quantity;
 mod rivals;
 mod selector;
+pub(crate) mod shared;
 pub(crate) mod table;
 pub mod usage;
 pub mod watch;

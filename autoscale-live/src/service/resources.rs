@@ -2,6 +2,7 @@
 
 use super::sheet::{Key, Sheet};
 use crate::spec::LearnedAutoscaler;
+use crate::target::shared::Shared;
 use crate::target::table::{Change, Table};
 use crate::target::watch::{watched, why};
 use futures_util::StreamExt;
@@ -32,7 +33,10 @@ pub(super) enum Heard {
 
 /// The resources that one watch shows.
 #[derive(Default)]
-struct Shown(Table<Arc<Sheet>, Key>);
+struct Shown {
+    table: Table<Arc<Sheet>, Key>,
+    namespaces: Shared<str>,
+}
 
 /// Tells of all resources in these namespaces, in the whole cluster where there are none named, whenever they change.
 pub(super) async fn follow(client: Client, namespaces: Vec<Arc<str>>, tell: mpsc::Sender<Heard>) {
@@ -67,8 +71,8 @@ pub(super) async fn follow(client: Client, namespaces: Vec<Arc<str>>, tell: mpsc
             },
             () = sleep_until(look_at) => {
                 look_at = Instant::now() + TRY_AGAIN;
-                if shown.iter().all(|(_, shown)| shown.0.is_known()) {
-                    let all = shown.iter().flat_map(|(_, shown)| shown.0.rows());
+                if shown.iter().all(|(_, shown)| shown.table.is_known()) {
+                    let all = shown.iter().flat_map(|(_, shown)| shown.table.rows());
                     let _ = tell.send(Heard::All(all.map(|(_, sheet)| Arc::clone(sheet)).collect())).await;
                 }
             }
@@ -90,10 +94,12 @@ impl Shown {
     /// Takes in what happened.
     fn take(&mut self, event: Event<DynamicObject>) -> Told {
         let key = |object: &DynamicObject| -> Key {
-            (object.namespace().unwrap_or_default().into(), object.name_any().into())
+            (object.namespace().as_deref().unwrap_or("default").into(), object.name_any().into())
         };
         let read = |object: &DynamicObject| {
-            Arc::new(Sheet::read(object, self.0.get(&key(object)).map(|before| &**before)))
+            let key = key(object);
+            let before = self.table.get(&key).map(|before| &**before);
+            Arc::new(Sheet::read(object, self.namespaces.one(key.0), before))
         };
         // It is called by its own name, which is there once then.
         let change = match Change::by(event, key, read) {
@@ -104,12 +110,12 @@ impl Shown {
         let told = match &change {
             Change::List | Change::Listed(..) => Told::Part,
             Change::Whole | Change::Gone(_) => Told::News,
-            Change::Set(key, sheet) => match self.0.get(key) {
+            Change::Set(key, sheet) => match self.table.get(key) {
                 Some(before) if before.resource.is_as(&sheet.resource) => Told::Status(Arc::clone(sheet)),
                 _ => Told::News,
             },
         };
-        self.0.take(change);
+        self.table.take(change);
         told
     }
 }
@@ -148,7 +154,7 @@ mod tests {
         }]});
         let Told::Status(sheet) = shown.take(Event::Apply(told)) else { panic!("a status is no news") };
         assert_ne!(sheet.resource.standing, crate::spec::Standing::default());
-        let kept = |shown: &Shown| Arc::clone(shown.0.rows().next().unwrap().1);
+        let kept = |shown: &Shown| Arc::clone(shown.table.rows().next().unwrap().1);
         let max = |sheet: &Sheet| sheet.autoscaler().unwrap().spec.max_replicas;
         assert_eq!(max(&kept(&shown)), 5);
         assert_eq!(kept(&shown).resource.standing, sheet.resource.standing);
@@ -162,6 +168,6 @@ mod tests {
         shown.take(Event::Apply(object("b", 3, &spec(8))));
         assert_eq!(max(&kept(&shown)), 8, "readable again, by a new definition for instance");
         assert!(is_news(&mut shown, Event::Delete(object("b", 3, &spec(7)))));
-        assert_eq!(shown.0.rows().count(), 0);
+        assert_eq!(shown.table.rows().count(), 0);
     }
 }

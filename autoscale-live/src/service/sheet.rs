@@ -1,8 +1,8 @@
 //! A custom resource as it is kept. There may be thousands, most of which are never looked at twice.
 
 use crate::spec::{LearnedAutoscaler, LearnedAutoscalerSpec, Standing};
-use crate::target::TargetRef;
 use crate::target::kubernetes::timestamp;
+use crate::target::{ObjectName, TargetRef};
 use autoscale_core::units::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::core::DynamicObject;
@@ -42,9 +42,9 @@ pub(super) struct Sheet {
 }
 
 impl Resource {
-    fn new(metadata: &ObjectMeta, conditions: &[Condition]) -> Self {
+    fn new(metadata: &ObjectMeta, namespace: Arc<str>, conditions: &[Condition]) -> Self {
         Self {
-            namespace: metadata.namespace.as_deref().unwrap_or("default").into(),
+            namespace,
             name: metadata.name.as_deref().unwrap_or_default().into(),
             uid: metadata.uid.as_deref().map(Into::into),
             generation: metadata.generation,
@@ -64,10 +64,10 @@ impl Resource {
 }
 
 impl Sheet {
-    /// What matters of an object, of which a part may be known from before.
-    pub(super) fn read(object: &DynamicObject, before: Option<&Self>) -> Self {
+    /// What matters of an object in this namespace, of which a part may be known from before.
+    pub(super) fn read(object: &DynamicObject, namespace: Arc<str>, before: Option<&Self>) -> Self {
         let conditions = Vec::deserialize(&object.data["status"]["conditions"]).unwrap_or_default();
-        let resource = Resource::new(&object.metadata, &conditions);
+        let resource = Resource::new(&object.metadata, namespace, &conditions);
         // One that could not be read may be readable by now: its definition or its status was mended.
         let before = before.filter(|before| before.read.is_ok() && before.resource.is_as(&resource));
         if let Some(before) = before {
@@ -75,21 +75,20 @@ impl Sheet {
             return Self { resource: Arc::new(resource), ..before.clone() };
         }
         let parsed: Result<LearnedAutoscaler, _> = object.clone().try_parse();
-        let read = parsed.map(|autoscaler| Read::of(&autoscaler)).map_err(|error| error.to_string().into());
+        let read = parsed.map(|autoscaler| Read::of(&autoscaler, &resource.namespace));
+        let read = read.map_err(|error| error.to_string().into());
         Self::new(resource, &object.metadata, read)
     }
 
     /// One that did not come from the API server.
     pub(super) fn of(autoscaler: &LearnedAutoscaler) -> Self {
         let conditions = autoscaler.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        let resource = Resource::new(&autoscaler.metadata, conditions);
-        Self::new(resource, &autoscaler.metadata, Ok(Read::of(autoscaler)))
+        let namespace = Arc::clone(&autoscaler.target().namespace);
+        let read = Read::of(autoscaler, &namespace);
+        Self::new(Resource::new(&autoscaler.metadata, namespace, conditions), &autoscaler.metadata, Ok(read))
     }
 
-    fn new(mut resource: Resource, metadata: &ObjectMeta, read: Result<Read, Arc<str>>) -> Self {
-        if let Ok(read) = &read {
-            resource.namespace = Arc::clone(&read.target.namespace);
-        }
+    fn new(resource: Resource, metadata: &ObjectMeta, read: Result<Read, Arc<str>>) -> Self {
         let created = metadata.creation_timestamp.as_ref().map(|at| timestamp(at.0));
         Self { resource: Arc::new(resource), created, read }
     }
@@ -114,13 +113,14 @@ impl Sheet {
 }
 
 impl Read {
-    fn of(autoscaler: &LearnedAutoscaler) -> Self {
+    fn of(autoscaler: &LearnedAutoscaler, namespace: &Arc<str>) -> Self {
         // A specification is plain data, which is always written.
         let mut said = serde_json::to_value(&autoscaler.spec).unwrap_or_default();
         if let Value::Object(fields) = &mut said {
             fields.retain(|name, value| USUAL.get(name) != Some(value));
         }
-        Self { target: autoscaler.target(), spec: said.to_string().into() }
+        let named = ObjectName { namespace: Arc::clone(namespace), ..(*autoscaler.target()).clone() };
+        Self { target: named.into(), spec: said.to_string().into() }
     }
 }
 

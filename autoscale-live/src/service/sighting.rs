@@ -14,11 +14,15 @@ use futures_util::{FutureExt, StreamExt, stream};
 use kube::Client;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 /// Namespaces whose samples are asked for at the same time.
 const AT_ONCE: usize = 4;
+
+/// How long a pod may have been ready without a sample of what it uses.
+const SAMPLED_WITHIN: Duration = Duration::from_secs(120);
 
 /// What could not be seen at the last look, by whose it is or where it was asked for.
 pub(super) type Faults = Arc<Mutex<BTreeMap<String, Arc<str>>>>;
@@ -89,18 +93,22 @@ impl Source for Sights {
                 }
             };
             let (samples, metrics) = tokio::join!(samples, metrics.clone());
-            let mut faults = Vec::new();
-            let samples = samples.unwrap_or_else(|fault| {
-                faults.push((format!("usage in {namespace}"), fault.into()));
-                Arc::default()
-            });
+            let (mut faults, mut sampling) = (Vec::new(), Sampling::default());
+            let of_usage = format!("usage in {namespace}");
+            let asked = samples.map_err(|fault| faults.push((of_usage.clone(), fault.into())));
+            let samples = asked.clone().unwrap_or_default();
             let mut sightings = Vec::with_capacity(here.len());
             for k in here {
                 let target = &targets[k];
                 let metrics = metrics.of(k).map_err(|fault| {
                     faults.push((format!("metrics of {target}"), fault.to_string().into()));
                 });
-                sightings.push((target.clone(), self.sighting(target, metrics.ok(), &samples)));
+                let sighting = self.sighting(target, metrics.ok(), &samples);
+                sampling.count(sighting.pods.as_deref().unwrap_or_default(), at);
+                sightings.push((target.clone(), sighting));
+            }
+            if asked.is_ok() {
+                faults.extend(sampling.fault().map(|fault| (of_usage, fault)));
             }
             // Nobody waits for it when the shell is gone.
             let _ = tell.send(sightings).await;
@@ -108,6 +116,41 @@ impl Source for Sights {
         });
         let faults: Vec<_> = stream::iter(looks).buffer_unordered(AT_ONCE).collect().await;
         *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults.into_iter().flatten().collect();
+    }
+}
+
+/// Pods that must have been measured by now, whatever the intervals of scraping and reading.
+#[derive(Debug, Default)]
+struct Sampling {
+    due: usize,
+    missing: usize,
+    /// One that has no sample.
+    one: Option<Arc<str>>,
+}
+
+impl Sampling {
+    fn count(&mut self, pods: &[PodSample], at: Timestamp) {
+        let due = |pod: &&PodSample| {
+            pod.is_serving()
+                && pod.ready.is_some_and(|ready| at.since(ready.last_transition) >= SAMPLED_WITHIN)
+        };
+        for pod in pods.iter().filter(due) {
+            self.due += 1;
+            if pod.usage.is_none() {
+                self.missing += 1;
+                self.one.get_or_insert_with(|| Arc::clone(&pod.name));
+            }
+        }
+    }
+
+    /// That some have no sample, which is a sign of labels that do not fit, most of all when none has.
+    fn fault(&self) -> Option<Arc<str>> {
+        let one = self.one.as_ref()?;
+        let (missing, due, within) = (self.missing, self.due, SAMPLED_WITHIN.as_secs());
+        let told = format!(
+            "no sample of {missing} of {due} pods that have been ready for {within} s, of {one} for instance"
+        );
+        Some(told.into())
     }
 }
 
@@ -137,5 +180,48 @@ fn measurement(metrics: &ServiceMetrics, pods: &[PodSample]) -> Measurement {
             }),
             draining: count(|pod| pod.deletion.is_some()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use autoscale_core::sample::{ReadyCondition, ReadyStatus, UsageSample};
+
+    fn pod(name: &str, ready_since: i64) -> PodSample {
+        let last_transition = Timestamp::from_secs(ready_since);
+        PodSample {
+            name: name.into(),
+            phase: PodPhase::Running,
+            created: Timestamp::ZERO,
+            started: None,
+            ready: Some(ReadyCondition { status: ReadyStatus::True, last_transition }),
+            deletion: None,
+            containers: Arc::default(),
+            pod_level_requests: None,
+            usage: None,
+        }
+    }
+
+    fn sampled(pod: PodSample) -> PodSample {
+        let (timestamp, window) = (pod.created, Duration::from_secs(15));
+        PodSample { usage: Some(UsageSample { timestamp, window, containers: Vec::new() }), ..pod }
+    }
+
+    #[test]
+    fn pods_that_nobody_measures_are_told_of_once_they_should_have_been() {
+        let told = |pods: &[PodSample]| {
+            let mut sampling = Sampling::default();
+            sampling.count(pods, Timestamp::from_secs(1000));
+            sampling.fault()
+        };
+        assert_eq!(told(&[sampled(pod("old", 100)), pod("young", 881)]), None);
+        let fault = told(&[sampled(pod("web-1", 100)), pod("web-2", 880), pod("web-3", 100)]);
+        assert!(
+            fault.unwrap().starts_with("no sample of 2 of 3 pods that have been ready for 120 s, of web-2")
+        );
+        let mut gone = pod("gone", 100);
+        gone.deletion = Some(Timestamp::from_secs(990));
+        assert_eq!(told(&[gone]), None);
     }
 }

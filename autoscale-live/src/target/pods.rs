@@ -2,6 +2,7 @@
 
 use super::kubernetes::timestamp;
 use super::quantity::milli;
+use super::shared::Shared;
 use super::table::{Change, Table};
 use autoscale_core::sample::{
     ContainerKind, ContainerSpec, PodPhase, PodSample, ReadyCondition, ReadyStatus, ResourceList,
@@ -21,19 +22,19 @@ type Label = (Box<str>, Box<str>);
 /// A pod, with what it is selected by. There may be tens of thousands, so that room matters.
 #[derive(Debug)]
 pub(super) struct Labelled {
-    labels: Box<[Label]>,
+    labels: Box<[Arc<Label>]>,
     sample: PodSample,
 }
 
 impl Labelled {
     /// What matters of a pod.
     pub(super) fn of(pod: &Pod) -> Self {
-        let label = |(key, value): (&String, &String)| (key.as_str().into(), value.as_str().into());
+        let label = |(key, value): (&String, &String)| Arc::new((key.as_str().into(), value.as_str().into()));
         Self { labels: pod.labels().iter().map(label).collect(), sample: sample(pod) }
     }
 
     fn is_selected(&self, selector: &Selector) -> bool {
-        let label = |(key, value): &Label| (key.to_string(), value.to_string());
+        let label = |label: &Arc<Label>| (label.0.to_string(), label.1.to_string());
         selector.matches(&self.labels.iter().map(label).collect())
     }
 }
@@ -43,14 +44,18 @@ impl Labelled {
 pub(super) struct Pods {
     table: Table<Labelled>,
     /// Names of those that have it, in order.
-    by_label: BTreeMap<Label, Vec<Arc<str>>>,
+    by_label: BTreeMap<Arc<Label>, Vec<Arc<str>>>,
+    /// Pods of a workload differ in their names and moments.
+    labels: Shared<Label>,
+    containers: Shared<[ContainerSpec]>,
 }
 
 impl Pods {
     /// Takes in what happened.
     pub(super) fn take(&mut self, change: Change<Labelled>) {
         match change {
-            Change::Set(name, pod) => {
+            Change::Set(_, pod) => {
+                let (name, pod) = self.sharing(pod);
                 // Most news of a pod is of its status.
                 if self.table.get(&name).is_none_or(|before| before.labels != pod.labels) {
                     self.unlabel(&name);
@@ -73,8 +78,21 @@ impl Pods {
                     }
                 }
             }
-            part @ (Change::List | Change::Listed(..)) => self.table.take(part),
+            Change::Listed(_, pod) => {
+                let (name, pod) = self.sharing(pod);
+                self.table.take(Change::Listed(name, pod));
+            }
+            Change::List => self.table.take(Change::List),
         }
+    }
+
+    /// The pod by its own name, with one copy of what others have too.
+    fn sharing(&mut self, mut pod: Labelled) -> (Arc<str>, Labelled) {
+        for label in &mut pod.labels {
+            *label = self.labels.one(Arc::clone(label));
+        }
+        pod.sample.containers = self.containers.one(Arc::clone(&pod.sample.containers));
+        (Arc::clone(&pod.sample.name), pod)
     }
 
     /// Those that are selected, oldest first, without usage; `None` while the pods are not known.
@@ -86,7 +104,8 @@ impl Pods {
         // Among the pods of a namespace that holds many workloads, a label that few have leads to those that matter.
         let candidates = selector.clone().into_iter().filter_map(|part| match part {
             Expression::Equal(key, value) => {
-                let having = self.by_label.get(&(key.into(), value.into()));
+                let label: Label = (key.into(), value.into());
+                let having = self.by_label.get(&label);
                 Some(having.map_or(&[][..], Vec::as_slice))
             }
             _ => None,
@@ -118,14 +137,14 @@ impl Pods {
     }
 }
 
-fn label_with(index: &mut BTreeMap<Label, Vec<Arc<str>>>, label: &Label, name: &Arc<str>) {
+fn label_with(index: &mut BTreeMap<Arc<Label>, Vec<Arc<str>>>, label: &Arc<Label>, name: &Arc<str>) {
     match index.get_mut(label) {
         Some(names) => {
             if let Err(place) = names.binary_search(name) {
                 names.insert(place, Arc::clone(name));
             }
         }
-        None => _ = index.insert(label.clone(), vec![Arc::clone(name)]),
+        None => _ = index.insert(Arc::clone(label), vec![Arc::clone(name)]),
     }
 }
 
@@ -249,6 +268,9 @@ mod tests {
         assert_eq!(names(&pods, "app=web"), None, "not before the list is whole");
         take(&mut pods, Event::InitDone);
         assert_eq!(names(&pods, "app=web,tier!=b").unwrap(), ["early", "late"]);
+        let [early, late] = ["early", "late"].map(|name| pods.table.get(name).unwrap());
+        assert!(Arc::ptr_eq(&early.sample.containers, &late.sample.containers));
+        assert!(Arc::ptr_eq(&early.labels[0], &late.labels[0]));
         assert_eq!(names(&pods, "app").unwrap(), ["other", "early", "late"]);
         take(&mut pods, Event::Apply(pod("early", 1, &json!({ "app": "db" }))));
         take(&mut pods, Event::Delete(pod("other", 0, &json!({}))));

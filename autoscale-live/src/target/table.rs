@@ -24,14 +24,14 @@ pub(crate) enum Change<V, N = Arc<str>> {
 
 impl<V> Change<V> {
     /// What matters of an event's object.
-    pub(super) fn of<K: ResourceExt>(event: Event<K>, read: impl Fn(&K) -> V) -> Self {
+    pub(super) fn of<K: ResourceExt>(event: Event<K>, read: impl FnOnce(&K) -> V) -> Self {
         Self::by(event, |object| object.name_any().into(), read)
     }
 }
 
 impl<V, N> Change<V, N> {
     /// What matters of an event's object, which is called by `name`.
-    pub(crate) fn by<K>(event: Event<K>, name: impl Fn(&K) -> N, read: impl Fn(&K) -> V) -> Self {
+    pub(crate) fn by<K>(event: Event<K>, name: impl FnOnce(&K) -> N, read: impl FnOnce(&K) -> V) -> Self {
         match event {
             Event::Init => Self::List,
             Event::InitApply(object) => Self::Listed(name(&object), read(&object)),
@@ -65,7 +65,8 @@ impl<V, N: Ord> Table<V, N> {
                 self.list.insert(name, Box::new(row));
             }
             Change::Whole => {
-                self.rows = std::mem::take(&mut self.list);
+                // Collected, a tree has no empty places.
+                self.rows = std::mem::take(&mut self.list).into_iter().collect();
                 self.known = true;
             }
             Change::Set(name, row) => {

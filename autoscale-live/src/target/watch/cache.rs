@@ -47,7 +47,8 @@ type Told = Option<(Arc<str>, Workload)>;
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     spaces: BTreeMap<Arc<str>, Space>,
-    told: BTreeMap<TargetRef, Told>,
+    /// Boxed, for half of a tree's places are empty.
+    told: BTreeMap<TargetRef, Box<Told>>,
     /// Watches that did not work when last heard of, why, and when that was.
     pub(super) trouble: BTreeMap<String, (Arc<str>, Instant)>,
 }
@@ -122,6 +123,15 @@ impl Cache {
     /// An object of this one's kind and namespace has changed.
     pub(super) fn take_target(&mut self, like: &TargetRef, change: Change<Seen>) -> Vec<News> {
         let Some(space) = self.spaces.get_mut(&like.namespace) else { return Vec::new() };
+        // A target is called by its own name, which is there once then.
+        let own = |name: Arc<str>| {
+            space.targets.get(&like.sibling(Arc::clone(&name))).map_or(name, |own| Arc::clone(&own.name))
+        };
+        let change = match change {
+            Change::Listed(name, seen) => Change::Listed(own(name), seen),
+            Change::Set(name, seen) => Change::Set(own(name), seen),
+            other => other,
+        };
         let concerned: Vec<TargetRef> = match &change {
             Change::List | Change::Listed(..) => Vec::new(),
             Change::Set(name, _) | Change::Gone(name) => vec![like.sibling(Arc::clone(name))],
@@ -181,17 +191,18 @@ impl Cache {
         for target in concerned {
             let Some(look) = space.look(target) else { continue };
             let before = self.told.get(target);
-            if before == Some(&look) {
+            if before.is_some_and(|before| **before == look) {
                 continue;
             }
             let uid = |told: &Told| told.as_ref().map(|(uid, _)| Arc::clone(uid));
-            let replaced =
-                before.and_then(uid).is_some_and(|before| uid(&look).is_some_and(|now| now != before));
+            let replaced = before
+                .and_then(|before| uid(before))
+                .is_some_and(|before| uid(&look).is_some_and(|now| now != before));
             if replaced {
                 news.push(News::Workload(target.clone(), None));
             }
             news.push(News::Workload(target.clone(), look.as_ref().map(|(_, workload)| workload.clone())));
-            self.told.insert(target.clone(), look);
+            self.told.insert(target.clone(), Box::new(look));
         }
         news
     }
