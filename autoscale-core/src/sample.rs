@@ -41,7 +41,7 @@ pub struct ReadyCondition {
 }
 
 /// CPU (millicores) and memory (thousandths of a byte), each only where stated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ResourceList {
     /// CPU, in millicores.
     pub cpu: Option<Milli>,
@@ -50,7 +50,7 @@ pub struct ResourceList {
 }
 
 /// Which part a container plays in the pod's requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ContainerKind {
     /// An ordinary container.
     Main,
@@ -61,7 +61,7 @@ pub enum ContainerKind {
 }
 
 /// A container of a pod's specification.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ContainerSpec {
     /// Its name.
     pub name: Arc<str>,

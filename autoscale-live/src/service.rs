@@ -25,7 +25,7 @@ use kube::Client;
 use roster::Roster;
 use sheet::Sheet;
 use sighting::Sights;
-use staffing::{Outlets, Prepared, Staffing, Troubles};
+use staffing::{Outlets, Staffing, Troubles};
 use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -156,7 +156,7 @@ pub async fn serve(
     let (readiness, reporting) = match config.autoscalers {
         Autoscalers::Given(given) => {
             let sheets = given.iter().map(|autoscaler| Arc::new(Sheet::of(autoscaler)));
-            let changes = staffing.settle(sheets.collect(), Prepared::new());
+            let changes = staffing.settle(sheets.collect());
             drop(given);
             if let Some((resource, finding)) = changes.refused.into_iter().next() {
                 let name = resource.name.to_string();

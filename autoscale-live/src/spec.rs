@@ -295,9 +295,14 @@ fn shared(word: &str) -> Arc<str> {
 impl LearnedAutoscaler {
     /// The object that it scales.
     pub fn target(&self) -> TargetRef {
+        self.target_in(self.namespace().as_deref().unwrap_or("default").into())
+    }
+
+    /// The same, with this copy of its namespace's name.
+    pub(crate) fn target_in(&self, namespace: Arc<str>) -> TargetRef {
         let target = &self.spec.scale_target_ref;
         let named = ObjectName {
-            namespace: self.namespace().unwrap_or_else(|| "default".to_owned()).into(),
+            namespace,
             api_version: shared(&target.api_version),
             kind: shared(&target.kind),
             name: target.name.as_str().into(),

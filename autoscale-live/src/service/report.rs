@@ -235,7 +235,7 @@ mod tests {
         let roster = Arc::<Mutex<Roster>>::default();
         let settle = |uid| {
             let sheet = Arc::new(super::super::sheet::Sheet::of(&web(uid)));
-            let _ = roster.lock().unwrap().settle(vec![sheet], |_, _| Ok(()));
+            let _ = roster.lock().unwrap().settle(vec![sheet], |_| Ok(()));
         };
         settle("u1");
         let (hand_on, mut waiting) = mpsc::channel(8);

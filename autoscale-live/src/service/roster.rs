@@ -36,7 +36,7 @@ impl Roster {
     pub(super) fn settle<C>(
         &mut self,
         mut all: Vec<Arc<Sheet>>,
-        mut make: impl FnMut(&LearnedAutoscaler, &Key) -> Result<C, (&'static str, String)>,
+        mut make: impl FnMut(&LearnedAutoscaler) -> Result<C, (&'static str, String)>,
     ) -> Changes<C> {
         all.sort_by(|a, b| (a.created, &a.resource.name).cmp(&(b.created, &b.resource.name)));
         let mut changes = Changes {
@@ -65,7 +65,7 @@ impl Roster {
                         }
                         self.taken_on.remove(target);
                         let autoscaler = sheet.autoscaler().map_err(|error| ("Invalid", error));
-                        autoscaler.and_then(|autoscaler| Ok((target, make(&autoscaler, &resource.key())?)))
+                        autoscaler.and_then(|autoscaler| Ok((target, make(&autoscaler)?)))
                     }
                 }
             };
@@ -102,22 +102,12 @@ impl Roster {
     /// Takes over its newest status, which changes with each decision. Only another specification, which the API server
     /// counts, or another resource, is news.
     fn is_unchanged(&mut self, target: &TargetRef, resource: &Arc<Resource>) -> bool {
-        let same = self.knows(target, resource);
-        if same && let Some(before) = self.taken_on.get_mut(target) {
+        let Some(before) = self.taken_on.get_mut(target) else { return false };
+        let same = resource.generation.is_some() && before.key() == resource.key() && before.is_as(resource);
+        if same {
             *before = Arc::clone(resource);
         }
         same
-    }
-
-    fn knows(&self, target: &TargetRef, resource: &Resource) -> bool {
-        self.taken_on.get(target).is_some_and(|before| {
-            resource.generation.is_some() && before.key() == resource.key() && before.is_as(resource)
-        })
-    }
-
-    /// Whether something is made of it already.
-    pub(super) fn has(&self, sheet: &Sheet) -> bool {
-        sheet.target().is_ok_and(|target| self.knows(target, &sheet.resource))
     }
 
     /// Another process, or an earlier decision, has written this one's status.
@@ -178,7 +168,7 @@ mod tests {
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "as it is called")]
-    fn name(autoscaler: &LearnedAutoscaler, _: &Key) -> Result<String, (&'static str, String)> {
+    fn name(autoscaler: &LearnedAutoscaler) -> Result<String, (&'static str, String)> {
         Ok(autoscaler.name_any())
     }
 
@@ -230,8 +220,7 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_tried_again_and_told_once() {
         let (mut roster, web) = (Roster::default(), autoscaler("web", "web", EARLY));
-        let fail =
-            |_: &LearnedAutoscaler, _: &Key| Err::<String, _>(("Unusable", "no such folder".to_owned()));
+        let fail = |_: &LearnedAutoscaler| Err::<String, _>(("Unusable", "no such folder".to_owned()));
         assert_eq!(roster.settle(sheets([&web]), fail).refused.len(), 1);
         assert!(roster.settle(sheets([&web]), fail).refused.is_empty());
         roster.unsay(&Sheet::of(&web).resource);

@@ -1,8 +1,8 @@
 //! A custom resource as it is kept. There may be thousands, most of which are never looked at twice.
 
 use crate::spec::{LearnedAutoscaler, LearnedAutoscalerSpec, Standing};
+use crate::target::TargetRef;
 use crate::target::kubernetes::timestamp;
-use crate::target::{ObjectName, TargetRef};
 use autoscale_core::units::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::core::DynamicObject;
@@ -67,7 +67,10 @@ impl Sheet {
     /// What matters of an object in this namespace, of which a part may be known from before.
     pub(super) fn read(object: &DynamicObject, namespace: Arc<str>, before: Option<&Self>) -> Self {
         let conditions = Vec::deserialize(&object.data["status"]["conditions"]).unwrap_or_default();
-        let resource = Resource::new(&object.metadata, namespace, &conditions);
+        let mut resource = Resource::new(&object.metadata, namespace, &conditions);
+        if let Some(before) = before {
+            resource.name = Arc::clone(&before.resource.name);
+        }
         // One that could not be read may be readable by now: its definition or its status was mended.
         let before = before.filter(|before| before.read.is_ok() && before.resource.is_as(&resource));
         if let Some(before) = before {
@@ -119,8 +122,7 @@ impl Read {
         if let Value::Object(fields) = &mut said {
             fields.retain(|name, value| USUAL.get(name) != Some(value));
         }
-        let named = ObjectName { namespace: Arc::clone(namespace), ..(*autoscaler.target()).clone() };
-        Self { target: named.into(), spec: said.to_string().into() }
+        Self { target: autoscaler.target_in(Arc::clone(namespace)), spec: said.to_string().into() }
     }
 }
 

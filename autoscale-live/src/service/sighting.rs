@@ -8,7 +8,7 @@ use crate::target::kubernetes::{ANSWER_WITHIN, late};
 use crate::target::usage::{Samples, UsageError, usage};
 use crate::target::watch::Watch;
 use autoscale_core::measurement::{Measurement, ReplicaCounts, cpu_utilization, memory_bytes};
-use autoscale_core::sample::{PodPhase, PodSample};
+use autoscale_core::sample::{PodPhase, PodSample, UsageSample};
 use autoscale_core::units::{Replicas, Timestamp};
 use futures_util::{FutureExt, StreamExt, stream};
 use kube::Client;
@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 /// Namespaces whose samples are asked for at the same time.
 const AT_ONCE: usize = 4;
 
-/// How long a pod may have been ready without a sample of what it uses.
+/// How long a pod may have been ready without a sample of what it uses; at least as long as what a rate is taken over.
 const SAMPLED_WITHIN: Duration = Duration::from_secs(120);
 
 /// What could not be seen at the last look, by whose it is or where it was asked for.
@@ -82,6 +82,7 @@ impl Source for Sights {
         let metrics = async { Arc::new(self.collector.collect(&targets, at).await) }.shared();
         let names: Vec<Arc<str>> = namespaces.keys().cloned().collect();
         let used = async { self.collector.usage(&names, at).await }.shared();
+        let sampled_within = SAMPLED_WITHIN.max(self.collector.window());
         let looks = namespaces.into_iter().map(async |(namespace, here)| {
             let samples = async {
                 match self.collector.usage_source() {
@@ -93,10 +94,15 @@ impl Source for Sights {
                 }
             };
             let (samples, metrics) = tokio::join!(samples, metrics.clone());
-            let (mut faults, mut sampling) = (Vec::new(), Sampling::default());
+            let mut faults = Vec::new();
             let of_usage = format!("usage in {namespace}");
-            let asked = samples.map_err(|fault| faults.push((of_usage.clone(), fault.into())));
-            let samples = asked.clone().unwrap_or_default();
+            let (samples, mut sampling) = match samples {
+                Ok(samples) => (samples, Some(Sampling::within(sampled_within))),
+                Err(fault) => {
+                    faults.push((of_usage.clone(), fault.into()));
+                    (Arc::default(), None)
+                }
+            };
             let mut sightings = Vec::with_capacity(here.len());
             for k in here {
                 let target = &targets[k];
@@ -104,12 +110,12 @@ impl Source for Sights {
                     faults.push((format!("metrics of {target}"), fault.to_string().into()));
                 });
                 let sighting = self.sighting(target, metrics.ok(), &samples);
-                sampling.count(sighting.pods.as_deref().unwrap_or_default(), at);
+                if let Some(sampling) = &mut sampling {
+                    sampling.count(sighting.pods.as_deref().unwrap_or_default(), at);
+                }
                 sightings.push((target.clone(), sighting));
             }
-            if asked.is_ok() {
-                faults.extend(sampling.fault().map(|fault| (of_usage, fault)));
-            }
+            faults.extend(sampling.and_then(|sampling| sampling.fault()).map(|fault| (of_usage, fault)));
             // Nobody waits for it when the shell is gone.
             let _ = tell.send(sightings).await;
             faults
@@ -119,24 +125,29 @@ impl Source for Sights {
     }
 }
 
-/// Pods that must have been measured by now, whatever the intervals of scraping and reading.
-#[derive(Debug, Default)]
+/// Pods that should have been measured by now.
+#[derive(Debug)]
 struct Sampling {
+    within: Duration,
     due: usize,
     missing: usize,
-    /// One that has no sample.
+    /// One of those that have no sample, or none of either CPU or memory.
     one: Option<Arc<str>>,
 }
 
 impl Sampling {
+    fn within(within: Duration) -> Self {
+        Self { within, due: 0, missing: 0, one: None }
+    }
+
     fn count(&mut self, pods: &[PodSample], at: Timestamp) {
         let due = |pod: &&PodSample| {
-            pod.is_serving()
-                && pod.ready.is_some_and(|ready| at.since(ready.last_transition) >= SAMPLED_WITHIN)
+            pod.is_serving() && pod.ready.is_some_and(|ready| at.since(ready.last_transition) >= self.within)
         };
         for pod in pods.iter().filter(due) {
             self.due += 1;
-            if pod.usage.is_none() {
+            let whole = |usage: &UsageSample| usage.cpu().is_some() && usage.memory().is_some();
+            if !pod.usage.as_ref().is_some_and(whole) {
                 self.missing += 1;
                 self.one.get_or_insert_with(|| Arc::clone(&pod.name));
             }
@@ -146,9 +157,10 @@ impl Sampling {
     /// That some have no sample, which is a sign of labels that do not fit, most of all when none has.
     fn fault(&self) -> Option<Arc<str>> {
         let one = self.one.as_ref()?;
-        let (missing, due, within) = (self.missing, self.due, SAMPLED_WITHIN.as_secs());
+        let Self { missing, due, .. } = self;
+        let within = self.within.as_secs();
         let told = format!(
-            "no sample of {missing} of {due} pods that have been ready for {within} s, of {one} for instance"
+            "{missing} of {due} pods that have been ready for {within} s have no sample of CPU and memory, {one} for instance"
         );
         Some(told.into())
     }
@@ -186,7 +198,8 @@ fn measurement(metrics: &ServiceMetrics, pods: &[PodSample]) -> Measurement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use autoscale_core::sample::{ReadyCondition, ReadyStatus, UsageSample};
+    use autoscale_core::sample::{ContainerUsage, ReadyCondition, ReadyStatus, ResourceList};
+    use autoscale_core::units::Milli;
 
     fn pod(name: &str, ready_since: i64) -> PodSample {
         let last_transition = Timestamp::from_secs(ready_since);
@@ -204,22 +217,27 @@ mod tests {
     }
 
     fn sampled(pod: PodSample) -> PodSample {
+        measured(pod, ResourceList { cpu: Some(Milli::new(1)), memory: Some(Milli::new(1)) })
+    }
+
+    fn measured(pod: PodSample, usage: ResourceList) -> PodSample {
         let (timestamp, window) = (pod.created, Duration::from_secs(15));
-        PodSample { usage: Some(UsageSample { timestamp, window, containers: Vec::new() }), ..pod }
+        let containers = vec![ContainerUsage { name: "app".into(), usage }];
+        PodSample { usage: Some(UsageSample { timestamp, window, containers }), ..pod }
     }
 
     #[test]
     fn pods_that_nobody_measures_are_told_of_once_they_should_have_been() {
         let told = |pods: &[PodSample]| {
-            let mut sampling = Sampling::default();
+            let mut sampling = Sampling::within(Duration::from_secs(120));
             sampling.count(pods, Timestamp::from_secs(1000));
             sampling.fault()
         };
         assert_eq!(told(&[sampled(pod("old", 100)), pod("young", 881)]), None);
-        let fault = told(&[sampled(pod("web-1", 100)), pod("web-2", 880), pod("web-3", 100)]);
-        assert!(
-            fault.unwrap().starts_with("no sample of 2 of 3 pods that have been ready for 120 s, of web-2")
-        );
+        let half = measured(pod("half", 100), ResourceList { cpu: None, memory: Some(Milli::new(1)) });
+        let fault = told(&[sampled(pod("web-1", 100)), half, pod("web-2", 880), pod("web-3", 100)]).unwrap();
+        assert!(fault.starts_with("3 of 4 pods that have been ready for 120 s have no sample"), "{fault}");
+        assert!(fault.contains("half for instance"), "{fault}");
         let mut gone = pod("gone", 100);
         gone.deletion = Some(Timestamp::from_secs(990));
         assert_eq!(told(&[gone]), None);

@@ -263,6 +263,11 @@ impl Collector {
         Answers { columns, places, at: Timestamp::from_secs(whole_seconds(at)) }
     }
 
+    /// What rates are taken over.
+    pub(crate) fn window(&self) -> Duration {
+        Duration::from_secs(u64::from(self.config.window_seconds))
+    }
+
     /// Whom to ask what pods use.
     pub const fn usage_source(&self) -> UsageSource {
         self.config.usage
@@ -282,8 +287,8 @@ impl Collector {
         let read = |body: &[u8]| usage::read(body, label, namespaces);
         let (cpu, memory) = (asking.ask(Metric::CpuUsage, read), asking.ask(Metric::MemoryUsage, read));
         let used = tokio::try_join!(cpu, memory)?;
-        let window = Duration::from_secs(u64::from(self.config.window_seconds));
-        Ok(usage::samples(namespaces, used, (Timestamp::from_secs(whole_seconds(at)), window)))
+        let at = Timestamp::from_secs(whole_seconds(at));
+        Ok(usage::samples(namespaces, used, (at, self.window())))
     }
 
     /// How to ask for what is in these namespaces.

@@ -45,7 +45,7 @@ pub(super) struct Pods {
     table: Table<Labelled>,
     /// Names of those that have it, in order.
     by_label: BTreeMap<Arc<Label>, Vec<Arc<str>>>,
-    /// Pods of a workload differ in their names and moments.
+    /// What the pods of a workload have in common.
     labels: Shared<Label>,
     containers: Shared<[ContainerSpec]>,
 }
@@ -72,6 +72,8 @@ impl Pods {
             Change::Whole => {
                 self.table.take(Change::Whole);
                 self.by_label.clear();
+                self.labels.sweep();
+                self.containers.sweep();
                 for (name, pod) in self.table.rows() {
                     for label in &pod.labels {
                         label_with(&mut self.by_label, label, name);
@@ -92,6 +94,10 @@ impl Pods {
             *label = self.labels.one(Arc::clone(label));
         }
         pod.sample.containers = self.containers.one(Arc::clone(&pod.sample.containers));
+        // Whoever has this name already goes on having it.
+        if let Some(name) = self.table.name(&pod.sample.name) {
+            pod.sample.name = Arc::clone(name);
+        }
         (Arc::clone(&pod.sample.name), pod)
     }
 
@@ -271,6 +277,12 @@ mod tests {
         let [early, late] = ["early", "late"].map(|name| pods.table.get(name).unwrap());
         assert!(Arc::ptr_eq(&early.sample.containers, &late.sample.containers));
         assert!(Arc::ptr_eq(&early.labels[0], &late.labels[0]));
+        let mut news = pod("early", 1, &web);
+        news.metadata.generation = Some(2);
+        take(&mut pods, Event::Apply(news));
+        let [early, late] = ["early", "late"].map(|name| pods.table.get(name).unwrap());
+        assert!(Arc::ptr_eq(&early.sample.containers, &late.sample.containers));
+        assert!(Arc::ptr_eq(&early.sample.name, pods.table.name("early").unwrap()));
         assert_eq!(names(&pods, "app").unwrap(), ["other", "early", "late"]);
         take(&mut pods, Event::Apply(pod("early", 1, &json!({ "app": "db" }))));
         take(&mut pods, Event::Delete(pod("other", 0, &json!({}))));

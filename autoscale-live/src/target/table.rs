@@ -90,6 +90,14 @@ impl<V, N: Ord> Table<V, N> {
         self.rows.get(name).map(|row| &**row)
     }
 
+    /// The name as it is kept.
+    pub(crate) fn name<Q: Ord + ?Sized>(&self, name: &Q) -> Option<&N>
+    where
+        N: Borrow<Q>,
+    {
+        self.rows.get_key_value(name).map(|(name, _)| name)
+    }
+
     /// All, by name.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (&N, &V)> {
         self.rows.iter().map(|(name, row)| (name, &**row))

@@ -160,8 +160,10 @@ impl Normalizer {
     fn stabilize(&mut self, spec: i32, proposed: i32, now: Timestamp) -> i32 {
         let log = self.recommendations.get_or_insert_default();
         let (mut low, mut high) = (proposed, proposed);
+        let mut window = self.legacy.downscale_stabilization;
         let outdated = if let Some(behavior) = &self.behavior {
             let (up, down) = (behavior.scale_up.window(), behavior.scale_down.window());
+            window = up.max(down);
             for &(replicas, at) in &*log {
                 // The cutoff itself is outside here …
                 if at > now - up {
@@ -174,7 +176,7 @@ impl Normalizer {
             log.iter().rposition(|&(_, at)| at < now - up && at < now - down)
         } else {
             // … and inside there.
-            let cutoff = now - self.legacy.downscale_stabilization;
+            let cutoff = now - window;
             let recent = log.iter().filter(|&&(_, at)| at >= cutoff);
             high = recent.fold(high, |high, &(replicas, _)| high.max(replicas));
             log.iter().rposition(|&(_, at)| at < cutoff)
@@ -182,9 +184,8 @@ impl Normalizer {
         if let Some(index) = outdated {
             log[index] = (proposed, now);
         } else {
-            // Its length stays within a few of what the window holds.
             if log.len() == log.capacity() {
-                log.reserve_exact(4);
+                log.reserve_exact(room(log, now, window));
             }
             log.push((proposed, now));
         }
@@ -290,6 +291,17 @@ fn select(policy: SelectPolicy, spec: i32, largest_change: Option<i64>, smallest
     chosen.map_or(spec, |count| count.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32)
 }
 
+/// For how many more entries there should be room: a few at first, and then, at the pace so far, a window's. Growing by steps
+/// would leave holes behind, which add up with thousands of HPAs.
+fn room(log: &[(i32, Timestamp)], now: Timestamp, window: Duration) -> usize {
+    const FEW: usize = 4;
+    const MOST: usize = 256;
+    let Some(&(_, first)) = log.first() else { return FEW };
+    let pace = now.since(first).as_secs_f64() / log.len() as f64;
+    let held = (window.as_secs_f64() / pace) as usize;
+    held.saturating_add(FEW).saturating_sub(log.len()).clamp(FEW, MOST)
+}
+
 /// The last outdated entry makes room for the new one.
 fn store(changes: &mut Vec<Change>, change: Change, longest: Duration) {
     match changes.iter().rposition(|old| old.at < change.at - longest) {
@@ -351,5 +363,21 @@ mod tests {
         let mut behavior = Behavior::default();
         behavior.scale_up.select_policy = SelectPolicy::Disabled;
         assert_eq!(run(&mut with_behavior(behavior), 3, 9, 0).desired, 3);
+    }
+
+    #[test]
+    fn the_log_is_moved_once_and_has_hardly_more_room_than_it_needs() {
+        for (period, held) in [(15, 21), (60, 6), (5, 61)] {
+            let mut hpa = with_behavior(Behavior::default());
+            let mut rooms = Vec::new();
+            for k in 0..200 {
+                run(&mut hpa, 10, 10, k * period);
+                rooms.push(hpa.recommendations.as_ref().unwrap().capacity());
+            }
+            assert_eq!(hpa.recommendations.unwrap().len(), held);
+            rooms.dedup();
+            let [4, last] = rooms[..] else { panic!("{rooms:?}") };
+            assert!(last < held + 4, "{last} for {held}");
+        }
     }
 }
