@@ -39,9 +39,13 @@ def tables(folder):
     out = autoscale(folder, "train", "--algo", "ppo", "--episodes", "200")
     paragraphs = out.split("\n\n")
     heads = [paragraph.lstrip("\n").split("\n", 1)[0].split() for paragraph in paragraphs]
-    first, second = (next(k for k, head in enumerate(heads) if head[:3] == ["family", "metric", name]) for name in ("hpa", "hpa-tuned"))
+    first, second, third = (
+        next(k for k, head in enumerate(heads) if head[:2] == ["family", "metric"] and head[2].startswith(name))
+        for name in ("hpa", "hpa-tuned", "constant")
+    )
     against = paragraphs[second - 1].strip()
     trained = shortened(paragraphs[first], SHOWN) + ["", against, ""] + shortened(paragraphs[second], ["return"])
+    trained += [""] + shortened(paragraphs[third], ["return"])
     policies = "hpa,model:latest,constant:14"
     elsewhere = autoscale(folder, "evaluate", "--policies", policies, "--scenario", "bursts")
     return {"trained": trained, "elsewhere": elsewhere.strip().splitlines()}

@@ -241,7 +241,8 @@ impl Comparison {
         let mut csv = Vec::new();
         write_csv(&self.policies, &mut csv)?;
         write_whole(&folder.join(COMPARISON), &csv)?;
-        let title = format!("{}, the first test episode of seed {}", self.scenario.name(), self.root);
+        let title =
+            format!("{}, the first test episode of seed {}", self.scenario.name(), self.root.number());
         let shown = self.shown.each_ref().map(|shown| (shown.name.as_str(), &shown.episodes[0]));
         plot::pair(folder, &title, shown)
     }

@@ -28,7 +28,6 @@ const EXAMPLES: &str = "Examples:
   autoscale controller --config web.yaml --prometheus http://localhost:9090
   autoscale shadow decisions.jsonl --scenario web.toml --policies model:latest
   autoscale scenario show match-day > mine.toml
-
   autoscale trace import access.log.gz --out requests.csv";
 
 /// Learn how many pods a service should run, and compare with the Horizontal Pod Autoscaler.

@@ -163,7 +163,7 @@ pub(crate) fn keep_rows(path: &Path, column: &str, below: u64) -> Result<()> {
     let text = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     if whole == 0 {
-        return Ok(fs::remove_file(path)?);
+        return fs::remove_file(path).with_context(|| format!("{}: cannot be replaced", path.display()));
     }
     let keep = || -> Result<Vec<u8>> {
         let mut rows = csv::Reader::from_reader(&text[..whole]);

@@ -69,11 +69,14 @@ impl RunFolder {
         Ok(Self(path))
     }
 
-    /// An existing run, by its folder or as `latest`.
+    /// An existing run, by its folder, as `latest` or as `runs/latest`.
     pub(crate) fn open(name: &str) -> Result<Self> {
         let mut path = PathBuf::from(name);
         if name == LATEST {
-            let pointer = Path::new(RUNS).join(LATEST);
+            path = Path::new(RUNS).join(LATEST);
+        }
+        if path.ends_with(LATEST) && !path.is_dir() {
+            let pointer = path;
             let text = fs::read_to_string(&pointer).with_context(|| {
                 format!("{}: cannot be read; train first, or name a run", pointer.display())
             })?;

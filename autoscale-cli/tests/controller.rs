@@ -44,6 +44,9 @@ fn a_dry_run_says_who_would_decide() {
         WEB.replace("horizontalPodAutoscaler: {}", "model: {path: nowhere}"),
     )
     .unwrap();
+    let far = "horizontalPodAutoscaler: {behavior: {scaleUp: {stabilizationWindowSeconds: 5000}}}";
+    std::fs::write(folder.path().join("far.yaml"), WEB.replace("horizontalPodAutoscaler: {}", far)).unwrap();
+    std::fs::write(folder.path().join("bad.yaml"), "url: http://127.0.0.1:1\nwindowSeconds: 0\n").unwrap();
     for (words, part) in [
         (&["--config", "none.yaml", "--prometheus", "http://127.0.0.1:1"][..], "none.yaml"),
         (
@@ -59,10 +62,25 @@ fn a_dry_run_says_who_would_decide() {
         ),
         (&["--namespace", "shop", "--prometheus", "http://127.0.0.1:1"], "--watch"),
         (&["--definition", "--watch"], "cannot be used with"),
+        (
+            &["--config", "web.yaml", "--prometheus", "bad.yaml", "--dry-run"],
+            "error: bad.yaml: line 2: windowSeconds: 0 is",
+        ),
+        (
+            &["--config", "far.yaml", "--prometheus", "http://127.0.0.1:1", "--dry-run"],
+            "error: far.yaml: line 8: spec.policy.\
+            horizontalPodAutoscaler.behavior.scaleUp.stabilizationWindowSeconds: 5000 is not allowed; expected 0 to 3600",
+        ),
+        (
+            &["--config", "web.yaml", "--prometheus", "http://127.0.0.1:1", "--dry-run=server"],
+            "no connection to a cluster",
+        ),
     ] {
-        let refused = autoscale(folder.path(), words).assert().failure();
+        let mut command = autoscale(folder.path(), words);
+        let refused =
+            command.env("KUBECONFIG", "nowhere").env_remove("KUBERNETES_SERVICE_HOST").assert().failure();
         let said = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
-        assert!(said.contains(part), "{words:?}: {said}");
+        assert!(said.contains(part) && !said.contains("is watched"), "{words:?}: {said}");
     }
 }
 
@@ -79,7 +97,7 @@ fn a_system_without_certificates_can_ask_in_plain_text() {
     asking("http://127.0.0.1:1").success();
     let refused = asking("https://127.0.0.1:1").failure();
     let said = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
-    assert!(said.contains("prometheus.url: https://127.0.0.1:1") && said.contains("caFile"), "{said}");
+    assert!(said.contains("url: https://127.0.0.1:1") && said.contains("caFile"), "{said}");
 }
 
 #[test]

@@ -16,3 +16,4 @@ pub mod spec;
 pub mod status;
 pub mod target;
 mod tls;
+pub mod yaml;

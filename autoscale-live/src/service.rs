@@ -1,6 +1,7 @@
 //! The controller as a process: everything put together, from the configuration to the last write.
 
 mod announce;
+mod rehearsal;
 mod report;
 mod resources;
 mod roster;
@@ -22,6 +23,7 @@ use crate::target::kubernetes::{ClusterError, connect_as_usual};
 use crate::target::lease::{Candidacy, Elector, Term};
 use crate::target::watch::Watch;
 use kube::Client;
+pub use rehearsal::{Sight, rehearse};
 use roster::Roster;
 use sheet::Sheet;
 use sighting::Sights;

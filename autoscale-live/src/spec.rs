@@ -19,7 +19,7 @@ mod file;
 mod status;
 
 pub(crate) use file::in_terms_of_the_spec;
-pub use file::{FileError, read};
+pub use file::{Document, read};
 pub use status::{
     ConditionType, Finding, LastDecision, LearnedAutoscalerStatus, Standing, conditions, findings, within_slo,
 };

@@ -94,7 +94,7 @@ fn the_demo_is_scraped_as_the_workload_that_its_autoscaler_names() {
     let port = &pod["spec"]["containers"][0]["ports"][0]["containerPort"];
     assert_eq!(pod["metadata"]["annotations"]["prometheus.io/port"], port.to_string());
     assert_eq!(deployment["spec"].get("replicas"), None, "they are the scaler's");
-    let autoscaler = read(&object(name, "LearnedAutoscaler").to_string()).unwrap().remove(0);
+    let autoscaler = read(&object(name, "LearnedAutoscaler").to_string()).unwrap().remove(0).autoscaler;
     assert_eq!(deployment["metadata"]["name"], *autoscaler.target().name);
     assert_eq!(deployment["metadata"]["namespace"], *autoscaler.target().namespace);
 }

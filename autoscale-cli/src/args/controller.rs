@@ -1,6 +1,6 @@
 //! Flags of `autoscale controller`.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use std::path::PathBuf;
   autoscale controller --config web.yaml --prometheus http://localhost:9090
   autoscale controller --config web.yaml --prometheus http://localhost:9090 --decisions decisions.jsonl
   autoscale controller --config web.yaml --prometheus prometheus.yaml --lease autoscale/autoscale --listen 0.0.0.0:8080
-  autoscale controller --config web.yaml --prometheus http://localhost:9090 --dry-run
+  autoscale controller --config web.yaml --prometheus http://localhost:9090 --dry-run=server
   autoscale controller --definition | kubectl apply -f -
   autoscale controller --watch --namespace shop --prometheus http://localhost:9090
 
@@ -59,7 +59,16 @@ pub(crate) struct ControllerArgs {
     /// What this process is called; the host's name when absent.
     #[arg(long, value_name = "NAME")]
     pub(crate) instance: Option<String>,
-    /// Check everything, say what would be done, and end.
-    #[arg(long)]
-    pub(crate) dry_run: bool,
+    /// Say what would be done, and end: after a check of the files alone (`client`), or of cluster and Prometheus as well.
+    #[arg(long, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "client")]
+    pub(crate) dry_run: Option<DryRun>,
+}
+
+/// Who is asked in a dry run, in `kubectl`'s words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DryRun {
+    /// Nobody: the files are checked.
+    Client,
+    /// The API server and Prometheus, too, for what they know of each target.
+    Server,
 }

@@ -102,10 +102,11 @@ fn print(args: &SimulateArgs, scenario: &Scenario, record: &EpisodeRecord) -> Re
         let hours = record.duration().as_secs_f64() / 3600.0;
         let (arrived, policy, name) = (record.requests().arrived, &args.policy, scenario.name());
         println!("{name} under {policy}: {hours} h, {arrived} requests\n");
+        let width = metrics().map(|m| m.name().len()).max().unwrap_or_default();
         for (metric, value) in measured {
-            println!("{:<17} {value:>10.3} {:<8} {}", metric.name(), metric.unit(), metric.definition());
+            println!("{:<width$} {value:>10.3} {:<8} {}", metric.name(), metric.unit(), metric.definition());
         }
-        println!("{:<17} {earned:>10.3} {:<8} what pods, violations and churn cost", "return", "price/h");
+        println!("{:<width$} {earned:>10.3} {:<8} what pods, violations and churn cost", "return", "price/h");
     }
     Ok(())
 }

@@ -181,7 +181,11 @@ pub(super) fn resume(name: &str) -> Result<(RunFolder, Settings, Option<Checkpoi
 #[expect(clippy::print_stdout, reason = "the command's result goes to standard output")]
 fn dry_run(settings: &Settings) -> Result<()> {
     let scenario = settings.world()?;
-    println!("{}", serde_json::to_string_pretty(settings)?);
+    let mut shown = serde_json::to_value(settings)?;
+    // It is TOML, of many lines.
+    let toml = shown.as_object_mut().and_then(|shown| shown.remove("scenario"));
+    println!("{}", serde_json::to_string_pretty(&shown)?);
+    println!("# scenario:\n{}", toml.as_ref().and_then(|toml| toml.as_str()).unwrap_or_default());
     if settings.base == Base::TunedHpa {
         println!("# tuned_hpa: the run will find its down-scale window and target on training episodes");
     }

@@ -103,7 +103,8 @@ enum Origin {
 fn autoscalers(targets: usize) -> Result<Vec<LearnedAutoscaler>, Box<dyn Error>> {
     let mut all = Vec::with_capacity(targets);
     for k in 0..targets {
-        all.extend(read(&stubs::autoscaler(k, None).to_string())?);
+        let documents = read(&stubs::autoscaler(k, None).to_string())?;
+        all.extend(documents.into_iter().map(|document| document.autoscaler));
     }
     Ok(all)
 }

@@ -56,8 +56,7 @@ impl Staffing {
 
     fn controller(&self, autoscaler: &LearnedAutoscaler) -> Result<Controller, (&'static str, String)> {
         let told = autoscaler.spec.controller();
-        let setup =
-            told.validate().map_err(|error| ("Invalid", format!("spec.{}", in_terms_of_the_spec(&error))))?;
+        let setup = told.validate().map_err(|error| ("Invalid", in_terms_of_the_spec(&error).to_string()))?;
         let deciders = (self.deciders)(autoscaler).map_err(|error| ("PolicyUnusable", error))?;
         let target = autoscaler.target();
         self.executor.respect(&target, told.ownership);

@@ -1,129 +1,42 @@
 //! Measurements from Prometheus' HTTP API.
 
 use super::answer;
-use super::auth::{Auth, AuthError};
-use super::queries::{Absence, Filling, Metric, Queries};
+use super::auth::AuthError;
+use super::queries::{Absence, Filling, Metric};
 use super::usage;
 use crate::target::TargetRef;
 use crate::target::usage::Samples;
 use autoscale_core::measurement::LatencySummary;
 use autoscale_core::units::{RequestRate, Timestamp};
-use autoscale_core::validate::{ConfigError, count_in_range};
+use autoscale_core::validate::ConfigError;
 use futures_util::{StreamExt, stream};
 use prometheus_http_query::{Client, InstantQueryBuilder};
 use reqwest::header::{HeaderName, HeaderValue};
-use reqwest::{Response, StatusCode, Url};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use reqwest::{Response, StatusCode};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
+
+mod config;
+
+use config::ADDRESS;
+pub use config::{PrometheusConfig, UsageSource};
 
 /// Queries that are asked at the same time. An answer on ten thousand services is a megabyte.
 const AT_ONCE: usize = 4;
 /// Room that is made for an answer of a stated length before any of it has come.
 const MOST_AT_FIRST: u64 = 1 << 20;
 
-/// Which Prometheus, and how to ask it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PrometheusConfig {
-    /// Its address: `http://prometheus.monitoring:9090`.
-    pub url: String,
-    /// How to show who asks.
-    #[serde(default)]
-    pub auth: Auth,
-    /// A file with the certificates (PEM) of those that may vouch for it; the system's when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_file: Option<PathBuf>,
-    /// All answers must come within this, second tries included: 100 to 60,000 ms.
-    #[serde(default = "five_seconds")]
-    pub timeout_ms: u32,
-    /// What rates are taken over: 5 to 3,600 s.
-    #[serde(default = "a_minute")]
-    pub window_seconds: u32,
-    /// The label that has a pod's namespace.
-    #[serde(default = "namespace")]
-    pub namespace_label: String,
-    /// The label that has the workload's name.
-    #[serde(default = "app")]
-    pub workload_label: String,
-    /// Who says what pods use.
-    #[serde(default)]
-    pub usage: UsageSource,
-    /// What is asked for each metric.
-    #[serde(default)]
-    pub queries: Queries,
-}
-
-/// Who says what pods use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum UsageSource {
-    /// `metrics.k8s.io`, as the HPA does.
-    #[default]
-    MetricsApi,
-    /// Prometheus, by [`Queries::cpu_usage`] and [`Queries::memory_usage`]: for clusters without metrics-server.
-    Prometheus,
-}
-
-fn five_seconds() -> u32 {
-    5000
-}
-
-fn a_minute() -> u32 {
-    60
-}
-
-fn namespace() -> String {
-    "namespace".to_owned()
-}
-
-fn app() -> String {
-    "app".to_owned()
-}
-
-impl PrometheusConfig {
-    /// As it comes, at this address.
-    pub fn at(url: &str) -> Self {
-        Self {
-            url: url.to_owned(),
-            auth: Auth::None,
-            ca_file: None,
-            timeout_ms: five_seconds(),
-            window_seconds: a_minute(),
-            namespace_label: namespace(),
-            workload_label: app(),
-            usage: UsageSource::default(),
-            queries: Queries::default(),
-        }
-    }
-}
-
-impl PrometheusConfig {
-    /// As it is written in a file.
-    ///
-    /// # Errors
-    /// With line and column.
-    pub fn from_yaml(yaml: &str) -> Result<Self, CollectorError> {
-        serde_saphyr::from_str(yaml).map_err(|error| CollectorError::Yaml(error.to_string()))
-    }
-}
-
 /// A Prometheus that cannot be asked at all.
 #[derive(Debug, Error)]
 pub enum CollectorError {
-    /// The file is not one of a [`PrometheusConfig`].
-    #[error("{0}")]
-    Yaml(String),
     /// A value is out of range.
-    #[error("prometheus.{0}")]
+    #[error(transparent)]
     Config(#[from] ConfigError),
     /// The certificates cannot be used.
-    #[error("prometheus.ca_file: {file}: {reason}")]
+    #[error("caFile: {file}: {reason}")]
     Certificates {
         /// The file.
         file: String,
@@ -131,7 +44,7 @@ pub enum CollectorError {
         reason: String,
     },
     /// No client can be made for it.
-    #[error("prometheus.url: {0}")]
+    #[error("url: {0}")]
     Client(String),
 }
 
@@ -227,16 +140,7 @@ impl Collector {
     /// # Errors
     /// Names what of the configuration cannot be used.
     pub fn new(config: PrometheusConfig) -> Result<Self, CollectorError> {
-        count_in_range("timeout_ms", u64::from(config.timeout_ms), 100, 60_000)?;
-        count_in_range("window_seconds", u64::from(config.window_seconds), 5, 3600)?;
-        let address = |told: String| {
-            CollectorError::Client(format!("{}: {told}; expected http://HOST:PORT", config.url))
-        };
-        let url = Url::parse(&config.url).map_err(|error| address(error.to_string()))?;
-        if url.password().is_some() || !url.username().is_empty() {
-            let told = "holds a name or a password; expected http://HOST:PORT, and those in `auth`";
-            return Err(CollectorError::Client(told.to_owned()));
-        }
+        let url = config.check()?;
         let mut http = crate::tls::client_for(&url).connect_timeout(Duration::from_secs(2));
         if let Some(file) = &config.ca_file {
             let told =
@@ -250,7 +154,9 @@ impl Collector {
             let cure = "`caFile` names certificates where the system has none";
             CollectorError::Client(format!("{}: {}; {cure}", config.url, with_causes(&error)))
         })?;
-        let client = Client::from(http, &config.url).map_err(|error| address(error.to_string()))?;
+        let client = Client::from(http, &config.url).map_err(|error| {
+            CollectorError::Client(format!("{}: {error}; expected {ADDRESS}", config.url))
+        })?;
         let timeout = Duration::from_millis(u64::from(config.timeout_ms));
         Ok(Self { client, config, timeout })
     }

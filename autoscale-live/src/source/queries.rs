@@ -7,6 +7,7 @@
 //! In a template `{selector}` stands for a matcher of all namespaces in question, `{namespace}` for the label that has a
 //! namespace, `{by}` for those that a workload is known by, `{window}` for the rate window and `{q}` for a quantile.
 
+use autoscale_core::validate::ConfigError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -161,6 +162,9 @@ impl Default for Queries {
     }
 }
 
+/// What can stand in a template; the last one in that of quantiles alone.
+const PLACEHOLDERS: [&str; 5] = ["selector", "namespace", "by", "window", "q"];
+
 /// What placeholders stand for.
 pub(super) struct Filling<'a> {
     pub(super) selector: String,
@@ -170,20 +174,49 @@ pub(super) struct Filling<'a> {
 }
 
 impl Queries {
+    /// Refuses what stands for nothing: `{word}` means something in a template only where it is a placeholder.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        for metric in Metric::OF_SERVICES.into_iter().chain(Metric::OF_CONTAINERS) {
+            let (field, template) = self.template(metric);
+            if template.trim().is_empty() {
+                return Err(ConfigError::new(field, format!("{template:?}"), "a query"));
+            }
+            let of_quantiles = matches!(metric, Metric::Latency(_));
+            let known = &PLACEHOLDERS[..PLACEHOLDERS.len() - usize::from(!of_quantiles)];
+            let words = template.match_indices('{').filter_map(|(at, _)| template[at + 1..].split_once('}'));
+            let letters = |word: &str| {
+                word.starts_with(|c: char| c.is_ascii_alphabetic())
+                    && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            };
+            let unknown = words.map(|(word, _)| word).find(|word| letters(word) && !known.contains(word));
+            if let Some(word) = unknown {
+                let expected =
+                    known.iter().map(|known| format!("{{{known}}}")).collect::<Vec<_>>().join(", ");
+                return Err(ConfigError::new(field, format!("{{{word}}}"), expected));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is asked for a metric, and the field that has it.
+    fn template(&self, metric: Metric) -> (&'static str, &str) {
+        match metric {
+            Metric::ArrivalRate => ("arrivalRate", &self.arrival_rate),
+            Metric::Age => ("age", &self.age),
+            Metric::ErrorRate => ("errorRate", &self.error_rate),
+            Metric::TimeoutRate => ("timeoutRate", &self.timeout_rate),
+            Metric::InFlight => ("inFlight", &self.in_flight),
+            Metric::Queued => ("queued", &self.queued),
+            Metric::LatencyMean => ("latencyMean", &self.latency_mean),
+            Metric::Latency(_) => ("latency", &self.latency),
+            Metric::CpuUsage => ("cpuUsage", &self.cpu_usage),
+            Metric::MemoryUsage => ("memoryUsage", &self.memory_usage),
+        }
+    }
+
     /// The query for a metric.
     pub(super) fn query(&self, metric: Metric, filling: &Filling<'_>) -> String {
-        let template = match metric {
-            Metric::ArrivalRate => &self.arrival_rate,
-            Metric::Age => &self.age,
-            Metric::ErrorRate => &self.error_rate,
-            Metric::TimeoutRate => &self.timeout_rate,
-            Metric::InFlight => &self.in_flight,
-            Metric::Queued => &self.queued,
-            Metric::LatencyMean => &self.latency_mean,
-            Metric::Latency(_) => &self.latency,
-            Metric::CpuUsage => &self.cpu_usage,
-            Metric::MemoryUsage => &self.memory_usage,
-        };
+        let (_, template) = self.template(metric);
         let Filling { selector, namespace, workload, window } = filling;
         let filled = template
             .replace("{by}", &format!("{namespace}, {workload}"))
@@ -219,9 +252,23 @@ mod tests {
         );
         for metric in Metric::OF_SERVICES.into_iter().chain(Metric::OF_CONTAINERS) {
             let asked = query(metric);
-            for placeholder in ["selector", "namespace", "by", "window", "q"] {
+            for placeholder in PLACEHOLDERS {
                 assert!(!asked.contains(&format!("{{{placeholder}}}")), "{asked}");
             }
         }
+        assert_eq!(Queries::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn what_stands_for_nothing_is_refused() {
+        let refused = |queries: Queries| queries.check().unwrap_err().to_string();
+        let age = |age: &str| Queries { age: age.to_owned(), ..Queries::default() };
+        assert_eq!(
+            refused(age("rate(x{{selector}}[{windo}])")),
+            "age: {windo} is not allowed; expected {selector}, {namespace}, {by}, {window}"
+        );
+        assert!(refused(age("max(x{{selector}}) > {q}")).starts_with("age: {q}"));
+        assert!(refused(age(" ")).starts_with("age: \" \""));
+        assert_eq!(age("max(x{job=~\"a.{3}\", code!=\"\"}) > {window}").check(), Ok(()));
     }
 }

@@ -1,62 +1,145 @@
 //! Reading `LearnedAutoscaler`s from a file, checked as the API server would check them.
 
-use super::LearnedAutoscaler;
+use super::{LearnedAutoscaler, definition};
+use crate::yaml::{Node, YamlError, documents};
 use autoscale_core::validate::{ConfigError, Validate};
-use kube::ResourceExt;
-use std::collections::BTreeSet;
-use thiserror::Error;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSON, JSONSchemaProps};
+use kube::Resource;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
-/// A file that cannot be used.
-#[derive(Debug, Error)]
-pub enum FileError {
-    /// It is not the YAML of `LearnedAutoscaler`s; the message has line and column.
-    #[error("{0}")]
-    Yaml(String),
-    /// A value of one of them is out of range.
-    #[error("{name}: spec.{}", in_terms_of_the_spec(error))]
-    Value {
-        /// Its name.
-        name: String,
-        /// Which field, and what would be accepted.
-        error: ConfigError,
-    },
-    /// Two of them scale the same object.
-    #[error("{name}: {target} is scaled by another LearnedAutoscaler of this file already")]
-    Twice {
-        /// The second one's name.
-        name: String,
-        /// What it scales.
-        target: String,
-    },
-    /// There is none.
-    #[error("no LearnedAutoscaler; expected at least one YAML document")]
-    Empty,
+/// The longest name of an object, and of a namespace.
+const NAME: usize = 253;
+const LABEL: usize = 63;
+/// What of `apps/v1` has a `scale`.
+const SCALABLE: [&str; 3] = ["Deployment", "ReplicaSet", "StatefulSet"];
+
+/// An autoscaler, and where it is written.
+pub struct Document {
+    /// What is written there.
+    pub autoscaler: LearnedAutoscaler,
+    node: Node,
+}
+
+impl Document {
+    /// An error about one of its fields.
+    pub fn error(&self, field: &str, reason: impl Into<String>) -> YamlError {
+        self.node.error(field, reason)
+    }
+
+    /// What the API server's schema cannot say, or says by rules.
+    fn check(&self) -> Result<(), YamlError> {
+        let LearnedAutoscaler { metadata, spec, .. } = &self.autoscaler;
+        let target = &spec.scale_target_ref;
+        let names = [
+            ("metadata.name", metadata.name.as_deref(), Name::Subdomain),
+            ("metadata.namespace", metadata.namespace.as_deref(), Name::Label),
+            ("spec.scaleTargetRef.name", Some(target.name.as_str()), Name::Subdomain),
+        ];
+        for (field, name, kind) in names {
+            let refused = |name| format!("{name:?} is not allowed; expected {}", kind.expected());
+            name.filter(|name| !kind.allows(name))
+                .map_or(Ok(()), |name| Err(self.error(field, refused(name))))?;
+        }
+        if target.api_version == "apps/v1" && !SCALABLE.contains(&target.kind.as_str()) {
+            let reason = format!(
+                "{:?} is no kind of apps/v1 with a scale; expected {}",
+                target.kind,
+                SCALABLE.join(" or ")
+            );
+            return Err(self.error("spec.scaleTargetRef.kind", reason));
+        }
+        let checked = spec.controller().validate().map_err(|error| in_terms_of_the_spec(&error));
+        checked.map(drop).map_err(|ConfigError { field, value, expected }| {
+            self.error(&field, format!("{value} is not allowed; expected {expected}"))
+        })
+    }
+}
+
+/// How Kubernetes wants names (RFC 1123).
+#[derive(Clone, Copy)]
+enum Name {
+    Label,
+    Subdomain,
+}
+
+impl Name {
+    fn allows(self, name: &str) -> bool {
+        let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let label = |label: &str| {
+            label.starts_with(fine) && label.ends_with(fine) && label.chars().all(|c| fine(c) || c == '-')
+        };
+        match self {
+            Self::Label => name.len() <= LABEL && label(name),
+            Self::Subdomain => name.len() <= NAME && name.split('.').all(label),
+        }
+    }
+
+    fn expected(self) -> String {
+        let (most, characters) = match self {
+            Self::Label => (LABEL, "a to z, 0 to 9 and -"),
+            Self::Subdomain => (NAME, "a to z, 0 to 9, - and ."),
+        };
+        format!("at most {most} of {characters}, with a letter or a digit at either end")
+    }
 }
 
 /// Reads the documents of a YAML file.
 ///
 /// # Errors
-/// When one cannot be used, or there is none.
-pub fn read(yaml: &str) -> Result<Vec<LearnedAutoscaler>, FileError> {
-    let found: Vec<LearnedAutoscaler> =
-        serde_saphyr::from_multiple(yaml).map_err(|error| FileError::Yaml(error.to_string()))?;
-    let mut targets = BTreeSet::new();
-    for autoscaler in &found {
-        let name = autoscaler.name_any();
-        let checked = autoscaler.spec.controller().validate();
-        checked.map_err(|error| FileError::Value { name: name.clone(), error })?;
-        let target = autoscaler.target();
+/// When one cannot be used, there is none, or two of them scale the same object.
+pub fn read(yaml: &str) -> Result<Vec<Document>, YamlError> {
+    static SCHEMA: LazyLock<JSONSchemaProps> = LazyLock::new(schema);
+    let (mut found, mut targets) = (Vec::new(), BTreeSet::new());
+    for node in documents(yaml)? {
+        let document = Document { autoscaler: node.read(&SCHEMA)?, node };
+        document.check()?;
+        let target = document.autoscaler.target();
         if !targets.insert(target.clone()) {
-            return Err(FileError::Twice { name, target: target.to_string() });
+            let reason = format!("{target} is scaled by another LearnedAutoscaler of this file already");
+            return Err(document.error("spec.scaleTargetRef.name", reason));
         }
+        found.push(document);
     }
-    if found.is_empty() { Err(FileError::Empty) } else { Ok(found) }
+    let none = "no LearnedAutoscaler; expected at least one YAML document";
+    let empty = YamlError { line: 1, field: String::new(), reason: none.to_owned() };
+    if found.is_empty() { Err(empty) } else { Ok(found) }
+}
+
+/// That of the definition, with what every object has.
+fn schema() -> JSONSchemaProps {
+    let text = || JSONSchemaProps { type_: Some("string".to_owned()), ..JSONSchemaProps::default() };
+    let word = |word: &str| JSONSchemaProps { enum_: Some(vec![JSON(word.into())]), ..text() };
+    let metadata = JSONSchemaProps {
+        type_: Some("object".to_owned()),
+        properties: Some(BTreeMap::from(["name", "namespace"].map(|field| (field.to_owned(), text())))),
+        required: Some(vec!["name".to_owned()]),
+        x_kubernetes_preserve_unknown_fields: Some(true),
+        ..JSONSchemaProps::default()
+    };
+    let mut versions = definition().spec.versions.into_iter();
+    let mut schema = versions.find_map(|version| version.schema?.open_api_v3_schema).unwrap_or_default();
+    schema.properties.get_or_insert_default().extend([
+        ("apiVersion".to_owned(), word(&LearnedAutoscaler::api_version(&()))),
+        ("kind".to_owned(), word(&LearnedAutoscaler::kind(&()))),
+        ("metadata".to_owned(), metadata),
+    ]);
+    let all = ["apiVersion", "kind", "metadata", "spec"].map(str::to_owned);
+    JSONSchemaProps { required: Some(all.to_vec()), ..schema }
 }
 
 /// An error of the controller's configuration with the fields' names of the specification.
-pub(crate) fn in_terms_of_the_spec(error: &ConfigError) -> String {
-    let text = error.to_string().replace("limits.", "").replace("ladder.freshness.", "freshness.");
-    let text = text.replace("ladder.", "freshness.").replace("_s:", "_seconds:");
+pub(crate) fn in_terms_of_the_spec(error: &ConfigError) -> ConfigError {
+    let field = error
+        .field
+        .replace("limits.", "")
+        .replace("ladder.freshness.", "freshness.")
+        .replace("ladder.", "freshness.");
+    let field = field.strip_suffix("_s").map_or(field.clone(), |time| format!("{time}_seconds"));
+    ConfigError::new(format!("spec.{}", camel_case(&field)), &error.value, camel_case(&error.expected))
+}
+
+fn camel_case(text: &str) -> String {
     let mut words = text.split('_');
     let first = words.next().unwrap_or_default().to_owned();
     words.fold(first, |so_far, word| {
@@ -99,7 +182,8 @@ spec:
 
     #[test]
     fn a_file_holds_several() {
-        let found = read(TWO).unwrap();
+        let found: Vec<LearnedAutoscaler> =
+            read(TWO).unwrap().into_iter().map(|document| document.autoscaler).collect();
         assert_eq!(
             found.iter().map(|a| a.target().to_string()).collect::<Vec<_>>(),
             ["shop/Deployment/web", "shop/StatefulSet/cache"]
@@ -113,24 +197,125 @@ spec:
 
     #[test]
     fn what_is_wrong_is_named() {
-        for (from, to, parts) in [
-            ("minReplicas: 2", "minReplicas: 50", ["web: spec.minReplicas: 50", "maxReplicas (40)"]),
+        for (from, to, said) in [
+            (
+                "minReplicas: 2",
+                "minReplicas: 50",
+                "line 7: spec.minReplicas: 50 is not allowed; expected 1 to maxReplicas (40)",
+            ),
             (
                 "mode: active",
                 "freshness: {usageMaxAgeSeconds: 0}",
-                ["web: spec.freshness.usageMaxAgeSeconds: 0", "1 to 3600"],
+                "line 9: spec.freshness.usageMaxAgeSeconds: 0 is not allowed; expected a whole number of 1 to 3600",
             ),
-            ("mode: active", "mode: alive", ["alive", "line 9"]),
-            ("mode: active", "floor: 1", ["floor", "line 9"]),
-            ("{kind: StatefulSet, name: cache}", "{name: web}", ["cache: shop/Deployment/web", "already"]),
+            (
+                "mode: active",
+                "mode: alive",
+                "line 9: spec.mode: \"alive\" is not allowed; expected shadow or active",
+            ),
+            ("mode: active", "floor: 1", "line 9: spec.floor: is no field; expected contest, envelope, "),
+            (
+                "{kind: StatefulSet, name: cache}",
+                "{name: web}",
+                "line 17: spec.scaleTargetRef.name: shop/Deployment/web is scaled by another",
+            ),
+            (
+                "maxReplicas: 40",
+                "maxReplicas: many",
+                "line 8: spec.maxReplicas: \"many\" is not allowed; expected a whole number of 1 to 10000",
+            ),
+            (
+                "  maxReplicas: 40\n",
+                "",
+                "line 5: spec.maxReplicas: is missing; expected a whole number of 1 to 10000",
+            ),
+            (
+                "  minReplicas: 2\n",
+                "  minReplicas:\n",
+                "line 7: spec.minReplicas: nothing is not allowed; expected a whole",
+            ),
+            (
+                "    model: {path: /models/web}",
+                "    {}",
+                "line 10: spec.policy: {} is not allowed; expected one of model or horizontalPodAutoscaler",
+            ),
+            (
+                "    model: {path: /models/web}",
+                "    modle: {path: /models/web}",
+                "line 10: spec.policy: an object of modle is not allowed; expected one of model or",
+            ),
+            (
+                "model: {path: /models/web}",
+                "model: {file: /models/web}",
+                "line 11: spec.policy.model.file: is no field; expected path",
+            ),
+            (
+                "averageUtilization: 60",
+                "averageUtilization: most",
+                "line 23: spec.policy.horizontalPodAutoscaler.metrics[0].resource.target.averageUtilization: \"most\"",
+            ),
+            ("name: web, namespace", "namespace", "line 4: metadata.name: is missing; expected a text"),
+            (
+                "namespace: shop",
+                "namespace: Shop_1",
+                "line 4: metadata.namespace: \"Shop_1\" is not allowed; expected at most 63 of a to z, 0 to 9 and -",
+            ),
+            (
+                "kind: LearnedAutoscaler",
+                "kind: HorizontalPodAutoscaler",
+                "line 3: kind: \"HorizontalPodAutoscaler\" is not allowed; expected LearnedAutoscaler",
+            ),
+            (
+                "autoscaleai.dev/v1alpha1",
+                "autoscaling/v2",
+                "line 2: apiVersion: \"autoscaling/v2\" is not allowed",
+            ),
+            ("kind: LearnedAutoscaler\n", "", "line 1: kind: is missing; expected LearnedAutoscaler"),
+            (
+                "scaleTargetRef: {name: web}",
+                "scaleTargetRef: {kind: Deplyment, name: web}",
+                "line 6: spec.scaleTargetRef.kind: \"Deplyment\" is no kind of apps/v1",
+            ),
+            ("mode: active", "mode: [active", "line "),
+            (
+                "mode: active",
+                "minReplicas: 3",
+                "line 9: duplicate mapping key `minReplicas` is not allowed here",
+            ),
         ] {
             let text = TWO.replacen(from, to, 1);
-            let said = match read(&text) {
-                Err(error) => error.to_string(),
-                Ok(_) => panic!("{to} is accepted"),
-            };
-            assert!(parts.iter().all(|part| said.contains(part)), "{to}: {said}");
+            let error = read(&text).err().unwrap_or_else(|| panic!("{to} is accepted")).to_string();
+            assert!(error.starts_with(said), "{to}: {error}");
         }
-        assert!(matches!(read(""), Err(FileError::Empty)));
+        assert!(read("").err().unwrap().to_string().contains("no LearnedAutoscaler"));
+        assert!(
+            read("just words")
+                .err()
+                .unwrap()
+                .to_string()
+                .starts_with("line 1: \"just words\" is not allowed")
+        );
+    }
+
+    #[test]
+    fn what_the_api_server_takes_is_taken() {
+        for (from, to) in [
+            ("{name: web, namespace: shop}", "{name: web, namespace: shop, labels: {a: b}, generation: 3}"),
+            ("mode: active", "slo: {latencySeconds: 1, percentile: p95}"),
+            ("mode: active", "maxStepUp: ~"),
+            (
+                "scaleTargetRef: {name: web}",
+                "scaleTargetRef: {apiVersion: acme.dev/v1, kind: Fleet, name: web}",
+            ),
+            ("mode: active", "fallback: {behavior: {scaleDown: {tolerance: 0.05, selectPolicy: Max}}}"),
+            (
+                "mode: active",
+                "fallback: {behavior: {scaleDown: {policies: [{type: Pods, value: 1, periodSeconds: 9}]}}}",
+            ),
+            ("averageUtilization: 60", "averageValue: 500m"),
+        ] {
+            let text = TWO.replacen(from, to, 1);
+            assert_eq!(read(&text).map(|found| found.len()), Ok(2), "{to}");
+        }
     }
 }

@@ -127,7 +127,7 @@ pub(crate) fn late() -> Arc<str> {
 }
 
 /// What went wrong, in words: the server's own message where it sent one, never a request with its headers.
-pub(super) fn words(error: &kube::Error) -> Arc<str> {
+pub(crate) fn words(error: &kube::Error) -> Arc<str> {
     match error {
         kube::Error::Api(status) => cut(&format!("{} ({})", status.message, status.code)),
         other => cut(&chain(other)),

@@ -92,7 +92,9 @@ spec:
 "
         );
         let config = ServiceConfig {
-            autoscalers: Autoscalers::Given(read(&yaml).unwrap()),
+            autoscalers: Autoscalers::Given(
+                read(&yaml).unwrap().into_iter().map(|document| document.autoscaler).collect(),
+            ),
             deciders: Box::new(|_| {
                 let (policy, fallback) = (Box::new(Staffing), Box::new(Staffing));
                 Ok(Deciders { name: "staffing".into(), policy, fallback: Some(fallback) })

@@ -96,3 +96,60 @@ spec:
     let written = effects.iter().position(|effect| *effect == "written");
     assert!(standby.is_some() && standby < written, "it writes once it leads: {effects:?}");
 }
+
+#[tokio::test]
+async fn a_dry_run_on_the_cluster_tells_what_is_there_and_what_is_not() {
+    let plane = shared();
+    let namespace = plane.namespace("rehearsal").await;
+    let folder = tempfile::tempdir().unwrap();
+    let autoscaler = |target: &str, policy: &str| {
+        format!(
+            "---
+apiVersion: autoscaleai.dev/v1alpha1
+kind: LearnedAutoscaler
+metadata: {{name: web, namespace: {namespace}}}
+spec: {{scaleTargetRef: {target}, maxReplicas: 9, policy: {{horizontalPodAutoscaler: {policy}}}}}
+"
+        )
+    };
+    let external =
+        "{metrics: [{type: External, external: {metric: {name: rps}, target: {type: Value, value: 9}}}]}";
+    let yaml = [
+        autoscaler("{name: web}", "{}"),
+        autoscaler("{name: gone}", "{}"),
+        autoscaler("{kind: StatefulSet, name: web}", external),
+        autoscaler("{apiVersion: acme.dev/v1, kind: Fleet, name: web}", "{}"),
+    ];
+    std::fs::write(folder.path().join("web.yaml"), yaml.concat()).unwrap();
+    for kind in ["Deployment", "StatefulSet"] {
+        plane.apply("team", &target(&namespace, kind), &pods_spec()).await;
+    }
+    let dry_run = |config: &Path| {
+        let mut command = Command::new(autoscale());
+        command
+            .args([
+                "controller",
+                "--config",
+                "web.yaml",
+                "--prometheus",
+                "http://127.0.0.1:1",
+                "--dry-run=server",
+            ])
+            .current_dir(folder.path())
+            .env("KUBECONFIG", config);
+        let done = command.output().unwrap();
+        assert_eq!((done.status.code(), &*done.stdout), (Some(1), &b""[..]));
+        String::from_utf8(done.stderr).unwrap()
+    };
+    let said = dry_run(&plane.kubeconfig());
+    let parts = [
+        "/Deployment/web is watched (shadow) by hpa: spec.replicas 1; it goes on without Prometheus: arrivalRate: ",
+        "/Deployment/gone: deployments.apps \"gone\" not found (404); Prometheus: arrivalRate: ",
+        "/StatefulSet/web: Prometheus: arrivalRate: ",
+        "/Fleet/web: acme.dev/v1 has no kind \"Fleet\" that lives in a namespace; Prometheus: ",
+        "error: 3 of 4 targets cannot be scaled as they are",
+    ];
+    assert_eq!(said.lines().count(), parts.len(), "{said}");
+    assert!(said.lines().zip(parts).all(|(line, part)| line.contains(part)), "{said}");
+    assert!(dry_run(Path::new("nowhere")).contains("no connection to a cluster"));
+}

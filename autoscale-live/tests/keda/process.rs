@@ -35,7 +35,9 @@ async fn free() -> SocketAddr {
 async fn a_controller_answers_by_the_names_of_its_autoscalers() {
     let (nobody, keda) = (format!("http://{}", free().await), free().await);
     let config = ServiceConfig {
-        autoscalers: Autoscalers::Given(read(WEB).unwrap()),
+        autoscalers: Autoscalers::Given(
+            read(WEB).unwrap().into_iter().map(|document| document.autoscaler).collect(),
+        ),
         deciders: Box::new(|_| {
             let fixed = || Box::new(Fixed::new(Replicas::ONE, Duration::from_secs(15)));
             Ok(Deciders { name: "fixed".into(), policy: fixed(), fallback: None })

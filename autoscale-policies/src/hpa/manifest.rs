@@ -167,7 +167,10 @@ impl HpaSpec {
         let manifest = manifest.map_err(|error| {
             let line = error.location().map_or(1, |location| location.line());
             let at = text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default().trim();
-            let reason = format!("{}, in {at:?}", error.without_snippet());
+            let told = error.without_snippet().to_string();
+            // It ends with its place.
+            let told = told.rsplit_once(" at line ").map_or(told.as_str(), |(told, _)| told);
+            let reason = format!("{told}, in {at:?}");
             ManifestError { line, path: path.clone(), reason }
         })?;
         manifest.check()

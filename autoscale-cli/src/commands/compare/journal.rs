@@ -54,7 +54,7 @@ impl Journal {
         }
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.with_context(|| format!("{}: cannot be written", path.display()))?;
-        file.set_len(whole as u64)?;
+        file.set_len(whole as u64).with_context(|| format!("{}: cannot be written", path.display()))?;
         Ok(Self { path, file: Mutex::new(file), known })
     }
 

@@ -62,8 +62,9 @@ pub(super) fn draw(
 
 /// Removes pictures of an earlier comparison in the same folder, which had other scenarios or models.
 fn remove_old(folder: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
+    let gone = || format!("{}: cannot be read", folder.display());
+    for entry in fs::read_dir(folder).with_context(gone)? {
+        let path = entry.with_context(gone)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name == LEARNING || (name.starts_with(TIMELINE) && name.ends_with(".png")) {
             fs::remove_file(&path).with_context(|| format!("{}: cannot be replaced", path.display()))?;

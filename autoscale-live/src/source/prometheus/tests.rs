@@ -1,9 +1,12 @@
 use super::*;
+use crate::source::auth::Auth;
 use axum::Form;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use serde::Deserialize;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 /// What the stub has been asked: query, moment, credentials.
@@ -216,11 +219,68 @@ fn what_cannot_be_asked_is_refused() {
     let said = |config: PrometheusConfig| Collector::new(config).err().expect("refused").to_string();
     let config = PrometheusConfig::at("http://localhost:9090");
     let short = said(PrometheusConfig { timeout_ms: 5, ..config.clone() });
-    assert!(short.contains("prometheus.timeout_ms: 5") && short.contains("100 to 60000"), "{short}");
+    assert!(short.contains("timeoutMs: 5") && short.contains("100 to 60000"), "{short}");
     let nowhere = said(PrometheusConfig::at("somewhere"));
     assert!(nowhere.contains("somewhere") && nowhere.contains("http://HOST:PORT"), "{nowhere}");
     let told = said(PrometheusConfig::at("http://ann:sesame@localhost:9090"));
     assert!(told.contains("auth") && !told.contains("sesame"), "{told}");
     let ca_file = Some(PathBuf::from("no-such.pem"));
     assert!(said(PrometheusConfig { ca_file, ..config }).contains("no-such.pem"));
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_named() {
+    let file = "url: http://localhost:9090\nwindowSeconds: 30\nauth: none\nqueries:\n  age: \"1\"\n";
+    let read = PrometheusConfig::from_yaml(file).unwrap();
+    assert_eq!((read.window_seconds, read.queries.age.as_str(), read.auth), (30, "1", Auth::None));
+    for (from, to, said) in [
+        (
+            "http://localhost:9090",
+            "localhost:9090",
+            "line 1: url: \"localhost:9090\" is not allowed; expected http://HOST:PORT",
+        ),
+        (
+            "http://localhost:9090",
+            "http://",
+            "line 1: url: \"http://\" is not allowed; expected http://HOST:PORT",
+        ),
+        ("url: http://localhost:9090\n", "", "line 1: url: is missing; expected a text"),
+        ("30", "0", "line 2: windowSeconds: 0 is not allowed; expected a whole number of 5 to 3600"),
+        (
+            "30",
+            "sixty",
+            "line 2: windowSeconds: \"sixty\" is not allowed; expected a whole number of 5 to 3600",
+        ),
+        ("windowSeconds", "window", "line 2: window: is no field; expected auth, caFile, "),
+        (
+            "auth: none",
+            "auth: some",
+            "line 3: auth: \"some\" is not allowed; expected one of none, bearer or basic",
+        ),
+        ("auth: none", "auth: {bearer: {}}", "line 3: auth.bearer.tokenFile: is missing; expected a text"),
+        (
+            "auth: none",
+            "usage: promethius",
+            "line 3: usage: \"promethius\" is not allowed; expected one of metricsApi or prometheus",
+        ),
+        (
+            "auth: none",
+            "workloadLabel: a b",
+            "line 3: workloadLabel: \"a b\" is not allowed; expected a label's name",
+        ),
+        (
+            "\"1\"",
+            "x{{selector}}[{windo}]",
+            "line 5: queries.age: {windo} is not allowed; expected {selector}, ",
+        ),
+        ("\"1\"", "{selector}: 1", "line 5: "),
+        ("auth: none", "---\nurl: http://other:1", "line 1: 2 YAML documents; expected one"),
+    ] {
+        let error = PrometheusConfig::from_yaml(&file.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(error.starts_with(said), "{to}: {error}");
+    }
+    for auth in ["{bearer: {tokenFile: a}}", "{basic: {username: ann, passwordFile: a}}"] {
+        let file = file.replacen("none", auth, 1);
+        assert!(PrometheusConfig::from_yaml(&file).is_ok(), "{auth}");
+    }
 }
