@@ -99,9 +99,8 @@ fn a_dry_run_prints_the_configuration_and_leaves_nothing() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("\"episodes\": 200"));
     let (_, scenario) = said.split_once("# scenario:\n").unwrap();
-    let scenario: String =
-        scenario.lines().take_while(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
-    autoscale_sim::scenario::Scenario::from_toml(&scenario, "the dry run").unwrap();
+    let scenario: Vec<&str> = scenario.lines().take_while(|line| !line.starts_with('#')).collect();
+    autoscale_sim::scenario::Scenario::from_toml(&scenario.join("\n"), "the dry run").unwrap();
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 

@@ -173,7 +173,7 @@ impl Node {
                 items.try_for_each(|(k, item)| item.check(each, &format!("{path}[{k}]")))
             }
             Content::Mapping(entries) if is(schema, "object") => {
-                self.check_fields(entries, schema, path)?;
+                check_fields(entries, schema, path)?;
                 let missing = |field: &&String| !entries.iter().any(|(key, _)| key == *field);
                 match schema.required.iter().flatten().find(missing) {
                     Some(field) => {
@@ -190,32 +190,6 @@ impl Node {
             }
             _ => Err(unexpected()),
         }
-    }
-
-    fn check_fields(
-        &self,
-        entries: &[(String, Self)],
-        schema: &JSONSchemaProps,
-        path: &str,
-    ) -> Result<(), YamlError> {
-        let none = BTreeMap::new();
-        let known = schema.properties.as_ref().unwrap_or(&none);
-        let others = schema.additional_properties.as_ref();
-        let open = known.is_empty() || schema.x_kubernetes_preserve_unknown_fields == Some(true);
-        for (key, node) in entries {
-            let field = within(path, key);
-            match (known.get(key), others) {
-                (Some(inner), _) => node.check(inner, &field)?,
-                (None, Some(JSONSchemaPropsOrBool::Schema(inner))) => node.check(inner, &field)?,
-                (None, Some(JSONSchemaPropsOrBool::Bool(true))) => {}
-                _ if open => {}
-                _ => {
-                    let reason = format!("is no field; expected {}", either(known.keys()));
-                    return Err(YamlError { line: node.line, field, reason });
-                }
-            }
-        }
-        Ok(())
     }
 
     /// One of several words, or an object with one of several fields.
@@ -238,11 +212,32 @@ impl Node {
                 let branch = branches().find(named).ok_or(unexpected)?;
                 // Its fields are there, or beside the alternatives.
                 let inner = if branch.properties.is_some() { branch } else { schema };
-                self.check_fields(entries, inner, path)
+                check_fields(entries, inner, path)
             }
             _ => Err(unexpected),
         }
     }
+}
+
+fn check_fields(entries: &[(String, Node)], schema: &JSONSchemaProps, path: &str) -> Result<(), YamlError> {
+    let none = BTreeMap::new();
+    let known = schema.properties.as_ref().unwrap_or(&none);
+    let others = schema.additional_properties.as_ref();
+    let open = known.is_empty() || schema.x_kubernetes_preserve_unknown_fields == Some(true);
+    for (key, node) in entries {
+        let field = within(path, key);
+        match (known.get(key), others) {
+            (Some(inner), _) => node.check(inner, &field)?,
+            (None, Some(JSONSchemaPropsOrBool::Schema(inner))) => node.check(inner, &field)?,
+            (None, Some(JSONSchemaPropsOrBool::Bool(true))) => {}
+            _ if open => {}
+            _ => {
+                let reason = format!("is no field; expected {}", either(known.keys()));
+                return Err(YamlError { line: node.line, field, reason });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The value as it is said in an error.
@@ -276,7 +271,7 @@ fn fits(value: &Value, schema: &JSONSchemaProps) -> bool {
     match value {
         Value::Number(number) => {
             let whole = number.is_u64() || number.is_i64();
-            let of_kind = either && whole || whole && is(schema, "integer") || is(schema, "number");
+            let of_kind = is(schema, "number") || whole && (either || is(schema, "integer"));
             let value = number.as_f64().unwrap_or(f64::NAN);
             of_kind
                 && schema.minimum.is_none_or(|low| value >= low)

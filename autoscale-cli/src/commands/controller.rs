@@ -102,9 +102,9 @@ fn rehearsed(given: &[Given], prometheus: PrometheusConfig, dry_run: DryRun) -> 
         return Ok(());
     }
     prometheus.auth.header()?;
-    let targets = given.iter().map(|given| given.autoscaler.target()).collect();
+    let targets: Vec<_> = given.iter().map(|given| given.autoscaler.target()).collect();
     let mut useless = 0;
-    for (given, sight) in given.iter().zip(rehearse(targets, prometheus)?) {
+    for (given, sight) in given.iter().zip(rehearse(&targets, prometheus)?) {
         let who = announcement(&given.autoscaler, &given.decider);
         let pods = sight.replicas.map(|replicas| format!("spec.replicas {replicas}"));
         let load =

@@ -25,13 +25,13 @@ pub struct Sight {
 ///
 /// # Errors
 /// When there is no cluster, or Prometheus cannot be asked at all.
-pub fn rehearse(targets: Vec<TargetRef>, prometheus: PrometheusConfig) -> Result<Vec<Sight>, ServiceError> {
+pub fn rehearse(targets: &[TargetRef], prometheus: PrometheusConfig) -> Result<Vec<Sight>, ServiceError> {
     runtime().map_err(|error| system("timers", error))?.block_on(async {
         let kinds = Kinds::new(connect_as_usual().await?);
         let collector = Collector::new(prometheus)?;
-        let asked = stream::iter(&targets).map(|target| replicas(&kinds, target)).buffered(AT_ONCE).collect();
+        let asked = stream::iter(targets).map(|target| replicas(&kinds, target)).buffered(AT_ONCE).collect();
         let (replicas, answers): (Vec<_>, _) =
-            tokio::join!(asked, collector.collect(&targets, SystemClock.now()));
+            tokio::join!(asked, collector.collect(targets, SystemClock.now()));
         let seen = targets.iter().zip(replicas).enumerate();
         Ok(seen
             .map(|(k, (target, replicas))| Sight { target: target.clone(), replicas, metrics: answers.of(k) })

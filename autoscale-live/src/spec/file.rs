@@ -270,7 +270,7 @@ spec:
                 "autoscaling/v2",
                 "line 2: apiVersion: \"autoscaling/v2\" is not allowed",
             ),
-            ("kind: LearnedAutoscaler\n", "", "line 1: kind: is missing; expected LearnedAutoscaler"),
+            ("kind: LearnedAutoscaler\n", "", "line 2: kind: is missing; expected LearnedAutoscaler"),
             (
                 "scaleTargetRef: {name: web}",
                 "scaleTargetRef: {kind: Deplyment, name: web}",
