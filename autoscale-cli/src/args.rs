@@ -168,7 +168,9 @@ impl From<EngineArg> for Engine {
 }
 
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:
   autoscale train --algo ppo --episodes 200
   autoscale train --scenario bursts --seed 7 --out runs/bursts-7
   autoscale train --trace requests.csv --target-mean-rps 300 --test-every-days 4
@@ -178,7 +180,8 @@ impl From<EngineArg> for Engine {
   autoscale train --algo a2c --dry-run
 
 --set takes every name that --dry-run shows below `algorithm`, dots between levels, and a JSON value or a word:
-gamma=0.97, net.trunk=shared, net.gru=32, target_kl=null, treatment.mask_actions=false, optimizer={\"kind\":\"rmsprop\",\"alpha\":0.99,\"eps\":1e-5}")]
+gamma=0.97, net.trunk=shared, net.gru=32, target_kl=null, treatment.mask_actions=false, optimizer={\"kind\":\"rmsprop\",\"alpha\":0.99,\"eps\":1e-5}"
+)]
 pub(crate) struct TrainArgs {
     /// The learning algorithm.
     #[arg(long, value_enum, default_value = "ppo")]
@@ -255,10 +258,13 @@ pub(crate) struct TrainArgs {
 }
 
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:
   autoscale evaluate --model latest
   autoscale evaluate --model runs/mine --scenario my-service.toml --trace requests.csv
-  autoscale evaluate --policies hpa,hpa:tuned.yaml,predictive,model:latest --scenario bursts --optimum 12")]
+  autoscale evaluate --policies hpa,hpa:tuned.yaml,predictive,model:latest --scenario bursts --optimum 12"
+)]
 pub(crate) struct EvaluateArgs {
     /// A run's folder, or `latest`.
     #[arg(long, default_value = "latest", value_name = "RUN|latest")]
@@ -278,7 +284,7 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Test episodes.
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, alias = "eval-seeds", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(crate) seeds: u64,
     /// A folder for comparison.csv and the plots; nothing is written when absent.
     #[arg(long, value_name = "DIR")]
@@ -291,7 +297,9 @@ pub(crate) struct EvaluateArgs {
 }
 
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:
   autoscale tune --policy hpa --scenario bursts
   autoscale tune --policy predictive --budget 10000 --out runs/ahead
   autoscale tune --policy hpa --trace requests.csv --target-mean-rps 300 --test-every-days 4
@@ -303,7 +311,8 @@ third goes on to more of them, three times. Half of the budget goes there, the o
 best of these with each other and with new ones. Those left and the default meet on validation episodes. There an HPA has to
 be at most 1 % dearer than the best of a plain grid of minReplicas x target, or it is refused.
 
-In the folder: tuned.yaml (an HPA manifest) or tuned.toml, front.csv and front.png.")]
+In the folder: tuned.yaml (an HPA manifest) or tuned.toml, front.csv and front.png."
+)]
 pub(crate) struct TuneArgs {
     /// The rule.
     #[arg(long, value_enum, default_value = "hpa")]
@@ -368,7 +377,9 @@ pub(crate) struct SweepArgs {
 }
 
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:
   autoscale simulate --scenario bursts --policy hpa
   autoscale simulate --policy clairvoyant:70 --hours 24
   autoscale simulate --policy hpa:shop.yaml
@@ -376,7 +387,8 @@ pub(crate) struct SweepArgs {
   autoscale simulate --policy model:latest --trace requests.csv --out runs/look
 
 In the folder: episode.csv and episode.parquet (a row a control interval), episode.png, and of a
-trace also trace.png.")]
+trace also trace.png."
+)]
 pub(crate) struct SimulateArgs {
     #[command(flatten)]
     pub(crate) world: WorldArgs,

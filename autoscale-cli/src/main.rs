@@ -24,7 +24,22 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Whoever reads may have seen enough, as `head` has after a few lines: that is no fault to tell of. The exit status is that of
+/// a program that the signal for it has ended.
+fn end_with_the_reader() {
+    const BY_SIGPIPE: i32 = 128 + 13;
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let told = panic.payload_as_str().unwrap_or_default();
+        if told.starts_with("failed printing to stdout") && told.contains("Broken pipe") {
+            std::process::exit(BY_SIGPIPE);
+        }
+        usual(panic);
+    }));
+}
+
 fn main() -> ExitCode {
+    end_with_the_reader();
     let result = match args::Cli::parse().command {
         args::Command::Train(args) => commands::train::run(&args),
         args::Command::Evaluate(args) => commands::evaluate::run(&args),

@@ -92,6 +92,36 @@ fn a_backend_that_was_not_compiled_in_is_named_with_the_cure() {
 }
 
 #[test]
+fn a_reader_may_leave_early() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_autoscale"));
+    command.current_dir(folder.path()).args(["scenario", "show", "match-day"]).stdout(writer);
+    let done = command.output().unwrap();
+    assert_eq!((done.status.code(), String::from_utf8(done.stderr).unwrap()), (Some(141), String::new()));
+}
+
+#[test]
+fn a_world_that_cannot_be_served_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = autoscale(folder.path()).args(["scenario", "show", "match-day"]).output().unwrap().stdout;
+    let shown = String::from_utf8(shown).unwrap();
+    let warnings = |from: &str, to: &str| {
+        assert!(shown.contains(from), "{from}");
+        fs::write(folder.path().join("mine.toml"), shown.replacen(from, to, 1)).unwrap();
+        let done = autoscale(folder.path()).args(["scenario", "check", "mine.toml"]).output().unwrap();
+        assert!(done.status.success());
+        String::from_utf8(done.stderr).unwrap()
+    };
+    assert_eq!(warnings("mean_rps", "mean_rps"), "");
+    let crowded = warnings("mean_rps = ", "mean_rps = 20");
+    assert!(crowded.starts_with("warning: match-day: limits.max_replicas: "), "{crowded}");
+    let hurried = warnings("latency_ms = ", "latency_ms = 5 # ");
+    assert!(hurried.contains("slo.latency_ms: 5 is less than the "), "{hurried}");
+}
+
+#[test]
 fn a_dry_run_prints_the_configuration_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let output = autoscale(folder.path()).args(["train", "--dry-run"]).output().unwrap();

@@ -76,8 +76,10 @@ fn a_simulated_past_agrees_with_its_simulation_and_another_one_does_not() {
     let text = std::fs::read_to_string(folder.join("second/shadow.txt")).unwrap();
     assert!(text.contains("does NOT agree"), "{text}");
 
+    std::fs::write(folder.join("junk.jsonl"), "\nhello\n").unwrap();
     for (words, part) in [
         (&["shadow", "none.jsonl", "--scenario", "step"][..], "none.jsonl"),
+        (&["shadow", "junk.jsonl", "--scenario", "step"], "junk.jsonl:2: no decision record"),
         (&["shadow", "decisions.jsonl"], "--scenario"),
         (
             &["shadow", "decisions.jsonl", "--scenario", "step", "--target", "a/b/c", "--policies", "hpa"],

@@ -23,7 +23,7 @@ use crate::target::kubernetes::{ClusterError, connect_as_usual};
 use crate::target::lease::{Candidacy, Elector, Term};
 use crate::target::watch::Watch;
 use kube::Client;
-pub use rehearsal::{Sight, rehearse};
+pub use rehearsal::{Sighted, rehearse};
 use roster::Roster;
 use sheet::Sheet;
 use sighting::Sights;

@@ -48,7 +48,9 @@ enum Content {
 
 /// The documents of a file; empty ones are none.
 pub(crate) fn documents(text: &str) -> Result<Vec<Node>, YamlError> {
-    let found: Result<Vec<Spanned<Content>>, _> = serde_saphyr::from_multiple(text);
+    // The file may hold thousands, and is trusted as far as the flag that names it.
+    let options = serde_saphyr::options! { budget: None };
+    let found: Result<Vec<Spanned<Content>>, _> = serde_saphyr::from_multiple_with_options(text, options);
     let found = found.map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());
         let bare = error.without_snippet().render_with_formatter(&UserMessageFormatter);
@@ -149,12 +151,36 @@ impl Node {
         YamlError { line: at.line, field: field.to_owned(), reason: reason.into() }
     }
 
+    /// The parts of what `kubectl get -o yaml` shows of several, or itself.
+    pub(crate) fn unwrapped(self) -> Vec<Self> {
+        let Content::Mapping(entries) = &self.content else { return vec![self] };
+        let is_list = |(key, node): &(String, Self)| {
+            key == "kind" && matches!(&node.content, Content::Scalar(kind) if kind == "List")
+        };
+        if !entries.iter().any(is_list) {
+            return vec![self];
+        }
+        let Content::Mapping(entries) = self.content else { return Vec::new() };
+        let items = entries.into_iter().filter(|(key, _)| key == "items");
+        let items =
+            items.filter_map(
+                |(_, node)| if let Content::Sequence(items) = node.content { Some(items) } else { None },
+            );
+        items.flatten().collect()
+    }
+
+    /// Whether it says nothing, which is as if it were not there.
+    fn is_null(&self) -> bool {
+        matches!(self.content, Content::Scalar(Value::Null))
+    }
+
     fn json(&self) -> Value {
         match &self.content {
             Content::Scalar(value) => value.clone(),
             Content::Sequence(items) => items.iter().map(Self::json).collect(),
             Content::Mapping(entries) => {
-                entries.iter().map(|(key, node)| (key.clone(), node.json())).collect()
+                let said = entries.iter().filter(|(_, node)| !node.is_null());
+                said.map(|(key, node)| (key.clone(), node.json())).collect()
             }
         }
     }
@@ -164,7 +190,6 @@ impl Node {
         let refused = |reason: String| YamlError { line: self.line, field: path.to_owned(), reason };
         let unexpected = || refused(format!("{self} is not allowed; expected {}", expected(schema)));
         match &self.content {
-            Content::Scalar(Value::Null) if schema.nullable == Some(true) => Ok(()),
             _ if schema.one_of.is_some() => self.check_alternatives(schema, path),
             Content::Scalar(value) if fits(value, schema) => Ok(()),
             Content::Sequence(items) if is(schema, "array") => {
@@ -207,7 +232,8 @@ impl Node {
                 Ok(())
             }
             Content::Mapping(entries) => {
-                let [(only, _)] = entries.as_slice() else { return Err(unexpected) };
+                let mut said = entries.iter().filter(|(_, node)| !node.is_null());
+                let (Some((only, _)), None) = (said.next(), said.next()) else { return Err(unexpected) };
                 let named = |branch: &&JSONSchemaProps| branch.required.iter().flatten().eq([only]);
                 let branch = branches().find(named).ok_or(unexpected)?;
                 // Its fields are there, or beside the alternatives.
@@ -225,8 +251,10 @@ fn check_fields(entries: &[(String, Node)], schema: &JSONSchemaProps, path: &str
     let others = schema.additional_properties.as_ref();
     let open = known.is_empty() || schema.x_kubernetes_preserve_unknown_fields == Some(true);
     for (key, node) in entries {
-        let field = within(path, key);
+        let field = within(path, &shown(key));
+        let required = schema.required.iter().flatten().any(|required| required == key);
         match (known.get(key), others) {
+            (Some(_), _) if node.is_null() && !required => {}
             (Some(inner), _) => node.check(inner, &field)?,
             (None, Some(JSONSchemaPropsOrBool::Schema(inner))) => node.check(inner, &field)?,
             (None, Some(JSONSchemaPropsOrBool::Bool(true))) => {}
@@ -245,14 +273,26 @@ impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.content {
             Content::Scalar(Value::Null) => f.write_str("nothing"),
-            Content::Scalar(value) => value.fmt(f),
+            Content::Scalar(value) => f.write_str(&cut(&value.to_string())),
             Content::Sequence(_) => f.write_str("a list"),
             Content::Mapping(entries) if entries.is_empty() => f.write_str("{}"),
             Content::Mapping(entries) => {
-                write!(f, "an object of {}", listed(entries.iter().map(|(key, _)| key), "and"))
+                write!(f, "an object of {}", cut(&listed(entries.iter().map(|(key, _)| shown(key)), "and")))
             }
         }
     }
+}
+
+/// A key in a message: without what a terminal would obey.
+fn shown(key: &str) -> String {
+    cut(&key.escape_debug().to_string())
+}
+
+/// Of a length that a line has room for.
+fn cut(text: &str) -> String {
+    const ROOM: usize = 80;
+    let end = text.char_indices().nth(ROOM).map(|(end, _)| end);
+    end.map_or_else(|| text.to_owned(), |end| format!("{}…", &text[..end]))
 }
 
 fn within(path: &str, field: &str) -> String {
@@ -260,7 +300,8 @@ fn within(path: &str, field: &str) -> String {
 }
 
 fn is(schema: &JSONSchemaProps, kind: &str) -> bool {
-    schema.type_.as_deref().is_none_or(|of| of == kind)
+    let either = schema.x_kubernetes_int_or_string == Some(true);
+    schema.type_.as_deref().map_or(!either, |of| of == kind)
 }
 
 fn fits(value: &Value, schema: &JSONSchemaProps) -> bool {
@@ -296,7 +337,7 @@ fn expected(schema: &JSONSchemaProps) -> String {
             let words = branch.enum_.iter().flatten().filter_map(|word| Some(word.0.as_str()?.to_owned()));
             words.chain(branch.required.iter().flatten().cloned()).collect::<Vec<_>>()
         };
-        return format!("one of {}", either(branches.iter().flat_map(word)));
+        return either(branches.iter().flat_map(word));
     }
     let number = |what: &str| match (schema.minimum, schema.maximum) {
         (Some(low), Some(high)) => format!("{what} of {low} to {high}"),

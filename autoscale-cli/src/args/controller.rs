@@ -67,7 +67,7 @@ pub(crate) struct ControllerArgs {
 /// Who is asked in a dry run, in `kubectl`'s words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DryRun {
-    /// Nobody: the files are checked.
+    /// Nobody: what the files say is checked.
     Client,
     /// The API server and Prometheus, too, for what they know of each target.
     Server,

@@ -7,8 +7,9 @@ use crate::run_folder::{MODEL, RunFolder};
 use anyhow::{Context, Result, bail};
 use autoscale_agents::learned::LearnedPolicy;
 use autoscale_core::policy::Policy;
+use autoscale_core::units::Replicas;
 use autoscale_live::controller::Deciders;
-use autoscale_live::service::{Autoscalers, ServiceConfig, rehearse, run as serve};
+use autoscale_live::service::{Autoscalers, ServiceConfig, Sighted, rehearse, run as serve};
 use autoscale_live::source::{Collector, PrometheusConfig};
 use autoscale_live::spec::{
     Document, HpaRules, LearnedAutoscaler, LearnedAutoscalerSpec, PolicyRef, SpecMode, definition, read,
@@ -71,8 +72,8 @@ pub(crate) fn run(args: &ControllerArgs) -> Result<()> {
 struct Given {
     autoscaler: LearnedAutoscaler,
     decider: Arc<str>,
-    /// Whether it can do without Prometheus.
-    goes_on_alone: bool,
+    /// Whether it decides by what pods use, and by nothing else.
+    goes_by_usage: bool,
 }
 
 impl Given {
@@ -87,7 +88,7 @@ fn given(path: &Path) -> Result<Vec<Given>> {
     let text = std::fs::read_to_string(path).with_context(|| file.to_string())?;
     let known = |document: Document| match deciders(&document.autoscaler) {
         Ok(Deciders { name, fallback, .. }) => {
-            Ok(Given { autoscaler: document.autoscaler, decider: name, goes_on_alone: fallback.is_none() })
+            Ok(Given { autoscaler: document.autoscaler, decider: name, goes_by_usage: fallback.is_none() })
         }
         Err(Unusable { field, reason }) => Err(document.error(&field, reason)),
     };
@@ -99,35 +100,42 @@ fn given(path: &Path) -> Result<Vec<Given>> {
 fn rehearsed(given: &[Given], prometheus: PrometheusConfig, dry_run: DryRun) -> Result<()> {
     if dry_run == DryRun::Client {
         given.iter().for_each(Given::announce);
+        eprintln!(
+            "the files are good; --dry-run=server asks whether cluster and Prometheus know of these targets, too"
+        );
         return Ok(());
     }
-    prometheus.auth.header()?;
     let targets: Vec<_> = given.iter().map(|given| given.autoscaler.target()).collect();
+    let Sighted { targets: seen, without_usage } = rehearse(&targets, prometheus)?;
+    for (namespace, fault) in &without_usage {
+        eprintln!("usage in {namespace}: {fault}");
+    }
     let mut useless = 0;
-    for (given, sight) in given.iter().zip(rehearse(&targets, prometheus)?) {
-        let who = announcement(&given.autoscaler, &given.decider);
-        let pods = sight.replicas.map(|replicas| format!("spec.replicas {replicas}"));
-        let load =
-            sight.metrics.map(|metrics| format!("{:.1} requests/s", metrics.arrival_rate.per_second()));
-        match (pods, load) {
-            (Ok(pods), Ok(load)) => eprintln!("{who}: {pods}, {load}"),
-            (Ok(pods), Err(fault)) if given.goes_on_alone => {
-                eprintln!("{who}: {pods}; it goes on without Prometheus: {fault}");
+    for ((given, target), (replicas, metrics)) in given.iter().zip(&targets).zip(seen) {
+        let load = metrics.map_err(|fault| fault.to_string()).and_then(|metrics| {
+            let (age, most) = (metrics.age.as_secs(), given.autoscaler.spec.freshness.max_age_seconds);
+            let stale = || format!("the newest sample is {age} s old; freshness.maxAgeSeconds is {most}");
+            if age > u64::from(most) { Err(stale()) } else { Ok(metrics.arrival_rate.per_second()) }
+        });
+        let by_usage = given.goes_by_usage;
+        let unmeasured = by_usage && without_usage.contains_key(&target.namespace);
+        useless += usize::from(replicas.is_err() || unmeasured || load.is_err() && !by_usage);
+        let replicas = match replicas {
+            Ok(replicas) if replicas == Replicas::ZERO => {
+                "spec.replicas 0, which is left as it is".to_owned()
             }
-            (pods, load) => {
-                useless += 1;
-                let faults =
-                    [pods.err().map(|e| e.to_string()), load.err().map(|e| format!("Prometheus: {e}"))];
-                eprintln!(
-                    "{}: {}",
-                    given.autoscaler.target(),
-                    faults.into_iter().flatten().collect::<Vec<_>>().join("; ")
-                );
-            }
-        }
+            Ok(replicas) => format!("spec.replicas {replicas}"),
+            Err(error) => error.to_string(),
+        };
+        let load = match load {
+            Ok(load) => format!("{load:.1} requests/s"),
+            Err(fault) if by_usage => format!("it goes by what pods use, and not by Prometheus: {fault}"),
+            Err(fault) => format!("Prometheus: {fault}"),
+        };
+        eprintln!("{}: {replicas}; {load}", announcement(&given.autoscaler, &given.decider));
     }
     if useless > 0 {
-        bail!("{useless} of {} targets cannot be scaled as they are", given.len());
+        bail!("{useless} of {} targets would not be decided on by their policy", given.len());
     }
     Ok(())
 }
@@ -221,7 +229,10 @@ fn prometheus(text: &str) -> Result<PrometheusConfig> {
             .with_context(|| format!("--prometheus {text}: expected http://HOST:PORT or a file"))?;
         PrometheusConfig::from_yaml(&yaml).with_context(|| text.to_owned())?
     };
-    Collector::new(config.clone()).with_context(|| format!("--prometheus {text}"))?;
+    // An address with credentials is refused, and not repeated.
+    let place =
+        || if text.contains('@') { "--prometheus".to_owned() } else { format!("--prometheus {text}") };
+    Collector::new(config.clone()).with_context(place)?.can_be_asked().context("auth").with_context(place)?;
     Ok(config)
 }
 

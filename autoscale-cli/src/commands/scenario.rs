@@ -33,7 +33,27 @@ pub(crate) fn run(args: &ScenarioArgs) -> Result<()> {
                 scenario.mean_load().per_second(),
                 scenario.pod_capacity().per_second()
             );
+            warn(&scenario);
         }
     }
     Ok(())
+}
+
+/// Says what no policy could do anything about.
+fn warn(scenario: &Scenario) {
+    let (name, most) = (scenario.name(), scenario.limits().max());
+    let (mean, each) = (scenario.mean_load().per_second(), scenario.pod_capacity().per_second());
+    let served = each * f64::from(most.get());
+    if served < mean {
+        eprintln!(
+            "warning: {name}: limits.max_replicas: {most} pods serve {served:.0} requests/s, the mean load is {mean:.0}"
+        );
+    }
+    let taken_ms = 1000.0 * f64::from(scenario.config().service.workers) / each;
+    let slo_ms = scenario.config().slo.latency_ms;
+    if slo_ms < taken_ms {
+        eprintln!(
+            "warning: {name}: slo.latency_ms: {slo_ms} is less than the {taken_ms:.1} ms that a request takes by itself"
+        );
+    }
 }

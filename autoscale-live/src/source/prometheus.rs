@@ -148,13 +148,16 @@ impl Collector {
             let pem = std::fs::read(file).map_err(|error| told(error.to_string()))?;
             let certificates =
                 reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| told(error.to_string()))?;
+            if certificates.is_empty() {
+                return Err(told("holds no certificate; expected PEM".to_owned()));
+            }
             http = http.tls_certs_only(certificates);
         }
         let http = http.build().map_err(|error| {
             let cure = "`caFile` names certificates where the system has none";
             CollectorError::Client(format!("{}: {}; {cure}", config.url, with_causes(&error)))
         })?;
-        let client = Client::from(http, &config.url).map_err(|error| {
+        let client = Client::from(http, config.url.trim_end_matches('/')).map_err(|error| {
             CollectorError::Client(format!("{}: {error}; expected {ADDRESS}", config.url))
         })?;
         let timeout = Duration::from_millis(u64::from(config.timeout_ms));
@@ -177,6 +180,14 @@ impl Collector {
     /// Whom to ask what pods use.
     pub const fn usage_source(&self) -> UsageSource {
         self.config.usage
+    }
+
+    /// Whether credentials can be read, where there are any.
+    ///
+    /// # Errors
+    /// Names the file that cannot be.
+    pub fn can_be_asked(&self) -> Result<(), AuthError> {
+        self.config.auth.header().map(drop)
     }
 
     /// What the pods of these namespaces use at the last whole second before `at`, by namespace: two queries in all.

@@ -165,6 +165,27 @@ impl Default for Queries {
 /// What can stand in a template; the last one in that of quantiles alone.
 const PLACEHOLDERS: [&str; 5] = ["selector", "namespace", "by", "window", "q"];
 
+/// A query without what is quoted or commented in it, where braces mean other things.
+fn without_texts(query: &str) -> String {
+    let (mut bare, mut letters) = (String::new(), query.chars());
+    while let Some(letter) = letters.next() {
+        match letter {
+            '#' => {
+                letters.by_ref().find(|&letter| letter == '\n');
+            }
+            '"' | '\'' | '`' => {
+                while let Some(inner) = letters.next().filter(|&inner| inner != letter) {
+                    if inner == '\\' && letter != '`' {
+                        letters.next();
+                    }
+                }
+            }
+            other => bare.push(other),
+        }
+    }
+    bare
+}
+
 /// What placeholders stand for.
 pub(super) struct Filling<'a> {
     pub(super) selector: String,
@@ -183,7 +204,8 @@ impl Queries {
             }
             let of_quantiles = matches!(metric, Metric::Latency(_));
             let known = &PLACEHOLDERS[..PLACEHOLDERS.len() - usize::from(!of_quantiles)];
-            let words = template.match_indices('{').filter_map(|(at, _)| template[at + 1..].split_once('}'));
+            let bare = without_texts(template);
+            let words = bare.match_indices('{').filter_map(|(at, _)| bare[at + 1..].split_once('}'));
             let letters = |word: &str| {
                 word.starts_with(|c: char| c.is_ascii_alphabetic())
                     && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -270,5 +292,8 @@ mod tests {
         assert!(refused(age("max(x{{selector}}) > {q}")).starts_with("age: {q}"));
         assert!(refused(age(" ")).starts_with("age: \" \""));
         assert_eq!(age("max(x{job=~\"a.{3}\", code!=\"\"}) > {window}").check(), Ok(()));
+        let regular = "label_replace(x{{selector}}, \"app\", \"${svc}\", 'job', '(?P<svc>\\\\p{Greek}\\'{x}*)') # {why}\n > 1";
+        assert_eq!(age(regular).check(), Ok(()));
+        assert!(refused(age(&format!("{regular} + {{windo}}"))).starts_with("age: {windo}"));
     }
 }

@@ -3,8 +3,10 @@
 use super::{LearnedAutoscaler, definition};
 use crate::yaml::{Node, YamlError, documents};
 use autoscale_core::validate::{ConfigError, Validate};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSON, JSONSchemaProps};
-use kube::Resource;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSON, JSONSchemaProps, JSONSchemaPropsOrBool,
+};
+use kube::{Resource, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
@@ -41,11 +43,20 @@ impl Document {
             name.filter(|name| !kind.allows(name))
                 .map_or(Ok(()), |name| Err(self.error(field, refused(name))))?;
         }
+        let group_and_version: Vec<&str> = target.api_version.split('/').collect();
+        if group_and_version.len() > 2 || group_and_version.contains(&"") {
+            let reason =
+                format!("{:?} is not allowed; expected GROUP/VERSION or VERSION", target.api_version);
+            return Err(self.error("spec.scaleTargetRef.apiVersion", reason));
+        }
+        if target.kind.is_empty() {
+            return Err(self.error("spec.scaleTargetRef.kind", "\"\" is not allowed; expected a kind"));
+        }
         if target.api_version == "apps/v1" && !SCALABLE.contains(&target.kind.as_str()) {
+            let [one, another, last] = SCALABLE;
             let reason = format!(
-                "{:?} is no kind of apps/v1 with a scale; expected {}",
-                target.kind,
-                SCALABLE.join(" or ")
+                "{:?} is no kind of apps/v1 with a scale; expected {one}, {another} or {last}",
+                target.kind
             );
             return Err(self.error("spec.scaleTargetRef.kind", reason));
         }
@@ -90,14 +101,19 @@ impl Name {
 /// When one cannot be used, there is none, or two of them scale the same object.
 pub fn read(yaml: &str) -> Result<Vec<Document>, YamlError> {
     static SCHEMA: LazyLock<JSONSchemaProps> = LazyLock::new(schema);
-    let (mut found, mut targets) = (Vec::new(), BTreeSet::new());
-    for node in documents(yaml)? {
+    let (mut found, mut targets, mut names) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    for node in documents(yaml)?.into_iter().flat_map(Node::unwrapped) {
         let document = Document { autoscaler: node.read(&SCHEMA)?, node };
         document.check()?;
         let target = document.autoscaler.target();
         if !targets.insert(target.clone()) {
             let reason = format!("{target} is scaled by another LearnedAutoscaler of this file already");
             return Err(document.error("spec.scaleTargetRef.name", reason));
+        }
+        let name = (target.namespace.to_string(), document.autoscaler.name_any());
+        if let Some((namespace, name)) = names.replace(name) {
+            let reason = format!("another LearnedAutoscaler of this file is {namespace}/{name} already");
+            return Err(document.error("metadata.name", reason));
         }
         found.push(document);
     }
@@ -110,9 +126,15 @@ pub fn read(yaml: &str) -> Result<Vec<Document>, YamlError> {
 fn schema() -> JSONSchemaProps {
     let text = || JSONSchemaProps { type_: Some("string".to_owned()), ..JSONSchemaProps::default() };
     let word = |word: &str| JSONSchemaProps { enum_: Some(vec![JSON(word.into())]), ..text() };
+    let texts = || JSONSchemaProps {
+        type_: Some("object".to_owned()),
+        additional_properties: Some(JSONSchemaPropsOrBool::Schema(Box::new(text()))),
+        ..JSONSchemaProps::default()
+    };
+    let fields = [("name", text()), ("namespace", text()), ("labels", texts()), ("annotations", texts())];
     let metadata = JSONSchemaProps {
         type_: Some("object".to_owned()),
-        properties: Some(BTreeMap::from(["name", "namespace"].map(|field| (field.to_owned(), text())))),
+        properties: Some(BTreeMap::from(fields.map(|(field, schema)| (field.to_owned(), schema)))),
         required: Some(vec!["name".to_owned()]),
         x_kubernetes_preserve_unknown_fields: Some(true),
         ..JSONSchemaProps::default()
@@ -230,19 +252,19 @@ spec:
                 "line 5: spec.maxReplicas: is missing; expected a whole number of 1 to 10000",
             ),
             (
-                "  minReplicas: 2\n",
-                "  minReplicas:\n",
-                "line 7: spec.minReplicas: nothing is not allowed; expected a whole",
+                "  maxReplicas: 40\n",
+                "  maxReplicas:\n",
+                "line 8: spec.maxReplicas: nothing is not allowed; expected a whole",
             ),
             (
                 "    model: {path: /models/web}",
                 "    {}",
-                "line 10: spec.policy: {} is not allowed; expected one of model or horizontalPodAutoscaler",
+                "line 10: spec.policy: {} is not allowed; expected model or horizontalPodAutoscaler",
             ),
             (
                 "    model: {path: /models/web}",
                 "    modle: {path: /models/web}",
-                "line 10: spec.policy: an object of modle is not allowed; expected one of model or",
+                "line 10: spec.policy: an object of modle is not allowed; expected model or",
             ),
             (
                 "model: {path: /models/web}",
@@ -276,7 +298,28 @@ spec:
                 "scaleTargetRef: {kind: Deplyment, name: web}",
                 "line 6: spec.scaleTargetRef.kind: \"Deplyment\" is no kind of apps/v1",
             ),
-            ("mode: active", "mode: [active", "line "),
+            ("mode: active", "mode: [active", "line 10: illegal placement of ':'"),
+            (
+                "namespace: shop",
+                "namespace: shop, labels: {app.kubernetes.io/version: 1.2}",
+                "line 4: metadata.labels.app.kubernetes.io/version: 1.2 is not allowed; expected a text",
+            ),
+            (
+                "name: cache, namespace",
+                "name: web, namespace",
+                "line 15: metadata.name: another LearnedAutoscaler",
+            ),
+            (
+                "mode: active",
+                "fallback: {behavior: {scaleDown: {tolerance: 0.05}}}",
+                "line 9: spec.fallback.behavior.scaleDown.tolerance: 0.05 is",
+            ),
+            ("{kind: StatefulSet,", "{kind: \"\",", "line 17: spec.scaleTargetRef.kind: \"\" is not allowed"),
+            (
+                "{kind: StatefulSet,",
+                "{apiVersion: a/b/c,",
+                "line 17: spec.scaleTargetRef.apiVersion: \"a/b/c\" is not allowed",
+            ),
             (
                 "mode: active",
                 "minReplicas: 3",
@@ -303,11 +346,14 @@ spec:
             ("{name: web, namespace: shop}", "{name: web, namespace: shop, labels: {a: b}, generation: 3}"),
             ("mode: active", "slo: {latencySeconds: 1, percentile: p95}"),
             ("mode: active", "maxStepUp: ~"),
+            ("minReplicas: 2", "minReplicas:"),
+            ("mode: active", "envelope: {floor: ~}"),
+            ("model: {path: /models/web}", "{model: {path: a}, horizontalPodAutoscaler: ~}"),
             (
                 "scaleTargetRef: {name: web}",
                 "scaleTargetRef: {apiVersion: acme.dev/v1, kind: Fleet, name: web}",
             ),
-            ("mode: active", "fallback: {behavior: {scaleDown: {tolerance: 0.05, selectPolicy: Max}}}"),
+            ("mode: active", "fallback: {behavior: {scaleDown: {tolerance: \"0.05\", selectPolicy: Max}}}"),
             (
                 "mode: active",
                 "fallback: {behavior: {scaleDown: {policies: [{type: Pods, value: 1, periodSeconds: 9}]}}}",
@@ -317,5 +363,12 @@ spec:
             let text = TWO.replacen(from, to, 1);
             assert_eq!(read(&text).map(|found| found.len()), Ok(2), "{to}");
         }
+        let items =
+            TWO.replace("\n---", "").replace('\n', "\n  ").replace("\n  apiVersion", "\n- apiVersion");
+        let list = format!("apiVersion: v1\nkind: List\nitems:{items}");
+        assert_eq!(read(&list).map(|found| found.len()), Ok(2), "{list}");
+        let many = (0..1100)
+            .map(|k| TWO[..TWO.find("---").unwrap()].replace("name: web", &format!("name: web-{k}")) + "---");
+        assert_eq!(read(&many.collect::<String>()).map(|found| found.len()), Ok(1100));
     }
 }

@@ -102,12 +102,12 @@ async fn a_dry_run_on_the_cluster_tells_what_is_there_and_what_is_not() {
     let plane = shared();
     let namespace = plane.namespace("rehearsal").await;
     let folder = tempfile::tempdir().unwrap();
-    let autoscaler = |target: &str, policy: &str| {
+    let autoscaler = |name: &str, target: &str, policy: &str| {
         format!(
             "---
 apiVersion: autoscaleai.dev/v1alpha1
 kind: LearnedAutoscaler
-metadata: {{name: web, namespace: {namespace}}}
+metadata: {{name: {name}, namespace: {namespace}}}
 spec: {{scaleTargetRef: {target}, maxReplicas: 9, policy: {{horizontalPodAutoscaler: {policy}}}}}
 "
         )
@@ -115,10 +115,10 @@ spec: {{scaleTargetRef: {target}, maxReplicas: 9, policy: {{horizontalPodAutosca
     let external =
         "{metrics: [{type: External, external: {metric: {name: rps}, target: {type: Value, value: 9}}}]}";
     let yaml = [
-        autoscaler("{name: web}", "{}"),
-        autoscaler("{name: gone}", "{}"),
-        autoscaler("{kind: StatefulSet, name: web}", external),
-        autoscaler("{apiVersion: acme.dev/v1, kind: Fleet, name: web}", "{}"),
+        autoscaler("one", "{name: web}", "{}"),
+        autoscaler("two", "{name: gone}", "{}"),
+        autoscaler("three", "{kind: StatefulSet, name: web}", external),
+        autoscaler("four", "{apiVersion: acme.dev/v1, kind: Fleet, name: web}", "{}"),
     ];
     std::fs::write(folder.path().join("web.yaml"), yaml.concat()).unwrap();
     for kind in ["Deployment", "StatefulSet"] {
@@ -143,11 +143,12 @@ spec: {{scaleTargetRef: {target}, maxReplicas: 9, policy: {{horizontalPodAutosca
     };
     let said = dry_run(&plane.kubeconfig());
     let parts = [
-        "/Deployment/web is watched (shadow) by hpa: spec.replicas 1; it goes on without Prometheus: arrivalRate: ",
-        "/Deployment/gone: deployments.apps \"gone\" not found (404); Prometheus: arrivalRate: ",
-        "/StatefulSet/web: Prometheus: arrivalRate: ",
-        "/Fleet/web: acme.dev/v1 has no kind \"Fleet\" that lives in a namespace; Prometheus: ",
-        "error: 3 of 4 targets cannot be scaled as they are",
+        "usage in rehearsal",
+        "/Deployment/web is watched (shadow) by hpa: spec.replicas 1; it goes by what pods use, and not by Prometheus: ",
+        "/Deployment/gone is watched (shadow) by hpa: deployments.apps \"gone\" not found (404); it goes by ",
+        "/StatefulSet/web is watched (shadow) by hpa: spec.replicas 1; Prometheus: ",
+        "/Fleet/web is watched (shadow) by hpa: acme.dev/v1 has no kind \"Fleet\" that lives in a namespace; ",
+        "error: 4 of 4 targets would not be decided on by their policy",
     ];
     assert_eq!(said.lines().count(), parts.len(), "{said}");
     assert!(said.lines().zip(parts).all(|(line, part)| line.contains(part)), "{said}");

@@ -65,9 +65,9 @@ impl Recording {
     /// # Errors
     /// Names file and line of what cannot be used.
     pub(super) fn read(paths: &[PathBuf], wanted: Option<&str>, step: Duration) -> Result<Self> {
-        let (mut found, mut targets, mut broken) = (BTreeMap::new(), BTreeSet::new(), 0);
+        let (mut found, mut targets, mut broken) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
         for path in paths {
-            broken += read_file(path, wanted, &mut found, &mut targets)?;
+            broken.extend(read_file(path, wanted, &mut found, &mut targets)?);
         }
         let named = targets.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let (Some((&begin, _)), Some((&end, _))) = (found.first_key_value(), found.last_key_value()) else {
@@ -75,7 +75,11 @@ impl Recording {
                 Some(wanted) => {
                     bail!("--target {wanted}: no measurement of it; there are records of {named}")
                 }
-                None => bail!("no decision that was made on a measurement"),
+                None if targets.is_empty() => match broken.first() {
+                    Some(first) => bail!("{first}: no decision record of `autoscale controller`"),
+                    None => bail!("{}: no decision record in it", shown(paths)),
+                },
+                None => bail!("{}: no decision in it that was made on a measurement", shown(paths)),
             }
         };
         if wanted.is_none() && targets.len() > 1 {
@@ -93,7 +97,7 @@ impl Recording {
             }
         }
         let target = wanted.map_or(named, str::to_owned);
-        Ok(Self { target, begin, steps, filled, broken })
+        Ok(Self { target, begin, steps, filled, broken: broken.len() })
     }
 
     /// Its load.
@@ -102,20 +106,26 @@ impl Recording {
     }
 }
 
-/// Reads one file; says how many lines are no records.
+fn shown(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Reads one file; says which lines are no records.
 fn read_file(
     path: &Path,
     wanted: Option<&str>,
     found: &mut BTreeMap<Timestamp, Step>,
     targets: &mut BTreeSet<String>,
-) -> Result<usize> {
+) -> Result<Vec<String>> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
-    let mut broken = 0;
+    let mut broken = Vec::new();
     for (k, text) in BufReader::new(file).lines().enumerate() {
         let place = || format!("{}:{}", path.display(), k + 1);
         let text = text.with_context(place)?;
         let Ok(line) = serde_json::from_str::<Line>(&text) else {
-            broken += usize::from(!text.trim().is_empty());
+            if !text.trim().is_empty() {
+                broken.push(place());
+            }
             continue;
         };
         if line.version != VERSION {

@@ -99,7 +99,7 @@ impl PrometheusConfig {
             let reason = format!("{} YAML documents; expected one", documents.len());
             return Err(YamlError { line: 1, field: String::new(), reason });
         };
-        let config: Self = document.read(&yaml::schema_of::<Self>())?;
+        let config: Self = document.read(&yaml::schema_of::<Self>()).map_err(without_secrets)?;
         config.check().map_err(|ConfigError { field, value, expected }| {
             document.error(&field, format!("{value} is not allowed; expected {expected}"))
         })?;
@@ -108,13 +108,13 @@ impl PrometheusConfig {
 
     /// What can be seen of it without asking anybody; the address, if it is fine.
     pub(super) fn check(&self) -> Result<Url, ConfigError> {
+        // Before anything else, since it is not to be shown.
+        if self.url.contains('@') {
+            let told = format!("{ADDRESS}, without a name or a password: `auth` is for those");
+            return Err(ConfigError::new("url", "an address with an @", told));
+        }
         let wrong = |told: &str| ConfigError::new("url", format!("{:?}", self.url), told);
         let url = Url::parse(&self.url).map_err(|error| wrong(&format!("{ADDRESS} ({error})")))?;
-        if url.password().is_some() || !url.username().is_empty() {
-            let told = format!("{ADDRESS}, without a name or a password: `auth` is for those");
-            // It is not to be shown.
-            return Err(ConfigError::new("url", "an address with credentials", told));
-        }
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(wrong(ADDRESS));
         }
@@ -132,4 +132,11 @@ impl PrometheusConfig {
         self.queries.check().map_err(|error| error.within("queries"))?;
         Ok(url)
     }
+}
+
+/// Where credentials are expected there may be some, in the wrong place: what is there is not repeated.
+fn without_secrets(error: YamlError) -> YamlError {
+    let told = error.reason.find(" is not allowed").filter(|_| error.field.starts_with("auth"));
+    let reason = told.map(|at| format!("what is there{}", &error.reason[at..]));
+    YamlError { reason: reason.unwrap_or(error.reason), ..error }
 }
