@@ -222,16 +222,16 @@ fn learned(path: &Path) -> Result<(Box<dyn Policy + Send>, String)> {
 
 /// Which Prometheus, after a look at all that a look can tell.
 fn prometheus(text: &str) -> Result<PrometheusConfig> {
+    // An address with credentials is refused, and not repeated.
+    let place =
+        || if text.contains('@') { "--prometheus".to_owned() } else { format!("--prometheus {text}") };
     let config = if text.starts_with("http://") || text.starts_with("https://") {
         PrometheusConfig::at(text)
     } else {
         let yaml = std::fs::read_to_string(text)
-            .with_context(|| format!("--prometheus {text}: expected http://HOST:PORT or a file"))?;
+            .with_context(|| format!("{}: expected http://HOST:PORT or a file", place()))?;
         PrometheusConfig::from_yaml(&yaml).with_context(|| text.to_owned())?
     };
-    // An address with credentials is refused, and not repeated.
-    let place =
-        || if text.contains('@') { "--prometheus".to_owned() } else { format!("--prometheus {text}") };
     Collector::new(config.clone()).with_context(place)?.can_be_asked().context("auth").with_context(place)?;
     Ok(config)
 }
