@@ -217,115 +217,114 @@ spec:
         assert_eq!(manifest["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 60);
     }
 
+    /// What is replaced, by what, and how the error begins.
+    const REFUSED: &[(&str, &str, &str)] = &[
+        (
+            "minReplicas: 2",
+            "minReplicas: 50",
+            "line 7: spec.minReplicas: 50 is not allowed; expected 1 to maxReplicas (40)",
+        ),
+        (
+            "mode: active",
+            "freshness: {usageMaxAgeSeconds: 0}",
+            "line 9: spec.freshness.usageMaxAgeSeconds: 0 is not allowed; expected a whole number of 1 to 3600",
+        ),
+        (
+            "mode: active",
+            "mode: alive",
+            "line 9: spec.mode: \"alive\" is not allowed; expected shadow or active",
+        ),
+        ("mode: active", "floor: 1", "line 9: spec.floor: is no field; expected contest, envelope, "),
+        (
+            "{kind: StatefulSet, name: cache}",
+            "{name: web}",
+            "line 17: spec.scaleTargetRef.name: shop/Deployment/web is scaled by another",
+        ),
+        (
+            "maxReplicas: 40",
+            "maxReplicas: many",
+            "line 8: spec.maxReplicas: \"many\" is not allowed; expected a whole number of 1 to 10000",
+        ),
+        (
+            "  maxReplicas: 40\n",
+            "",
+            "line 5: spec.maxReplicas: is missing; expected a whole number of 1 to 10000",
+        ),
+        (
+            "  maxReplicas: 40\n",
+            "  maxReplicas:\n",
+            "line 8: spec.maxReplicas: nothing is not allowed; expected a whole",
+        ),
+        (
+            "    model: {path: /models/web}",
+            "    {}",
+            "line 10: spec.policy: {} is not allowed; expected model or horizontalPodAutoscaler",
+        ),
+        (
+            "    model: {path: /models/web}",
+            "    modle: {path: /models/web}",
+            "line 10: spec.policy: an object of modle is not allowed; expected model or",
+        ),
+        (
+            "model: {path: /models/web}",
+            "model: {file: /models/web}",
+            "line 11: spec.policy.model.file: is no field; expected path",
+        ),
+        (
+            "averageUtilization: 60",
+            "averageUtilization: most",
+            "line 23: spec.policy.horizontalPodAutoscaler.metrics[0].resource.target.averageUtilization: \"most\"",
+        ),
+        ("name: web, namespace", "namespace", "line 4: metadata.name: is missing; expected a text"),
+        (
+            "namespace: shop",
+            "namespace: Shop_1",
+            "line 4: metadata.namespace: \"Shop_1\" is not allowed; expected at most 63 of a to z, 0 to 9 and -",
+        ),
+        (
+            "kind: LearnedAutoscaler",
+            "kind: HorizontalPodAutoscaler",
+            "line 3: kind: \"HorizontalPodAutoscaler\" is not allowed; expected LearnedAutoscaler",
+        ),
+        (
+            "autoscaleai.dev/v1alpha1",
+            "autoscaling/v2",
+            "line 2: apiVersion: \"autoscaling/v2\" is not allowed",
+        ),
+        ("kind: LearnedAutoscaler\n", "", "line 2: kind: is missing; expected LearnedAutoscaler"),
+        (
+            "scaleTargetRef: {name: web}",
+            "scaleTargetRef: {kind: Deplyment, name: web}",
+            "line 6: spec.scaleTargetRef.kind: \"Deplyment\" is no kind of apps/v1",
+        ),
+        ("mode: active", "mode: [active", "line 10: illegal placement of ':'"),
+        (
+            "namespace: shop",
+            "namespace: shop, labels: {app.kubernetes.io/version: 1.2}",
+            "line 4: metadata.labels.app.kubernetes.io/version: 1.2 is not allowed; expected a text",
+        ),
+        (
+            "name: cache, namespace",
+            "name: web, namespace",
+            "line 15: metadata.name: another LearnedAutoscaler",
+        ),
+        (
+            "mode: active",
+            "fallback: {behavior: {scaleDown: {tolerance: 0.05}}}",
+            "line 9: spec.fallback.behavior.scaleDown.tolerance: 0.05 is",
+        ),
+        ("{kind: StatefulSet,", "{kind: \"\",", "line 17: spec.scaleTargetRef.kind: \"\" is not allowed"),
+        (
+            "{kind: StatefulSet,",
+            "{apiVersion: a/b/c,",
+            "line 17: spec.scaleTargetRef.apiVersion: \"a/b/c\" is not allowed",
+        ),
+        ("mode: active", "minReplicas: 3", "line 9: duplicate mapping key `minReplicas` is not allowed here"),
+    ];
+
     #[test]
     fn what_is_wrong_is_named() {
-        for (from, to, said) in [
-            (
-                "minReplicas: 2",
-                "minReplicas: 50",
-                "line 7: spec.minReplicas: 50 is not allowed; expected 1 to maxReplicas (40)",
-            ),
-            (
-                "mode: active",
-                "freshness: {usageMaxAgeSeconds: 0}",
-                "line 9: spec.freshness.usageMaxAgeSeconds: 0 is not allowed; expected a whole number of 1 to 3600",
-            ),
-            (
-                "mode: active",
-                "mode: alive",
-                "line 9: spec.mode: \"alive\" is not allowed; expected shadow or active",
-            ),
-            ("mode: active", "floor: 1", "line 9: spec.floor: is no field; expected contest, envelope, "),
-            (
-                "{kind: StatefulSet, name: cache}",
-                "{name: web}",
-                "line 17: spec.scaleTargetRef.name: shop/Deployment/web is scaled by another",
-            ),
-            (
-                "maxReplicas: 40",
-                "maxReplicas: many",
-                "line 8: spec.maxReplicas: \"many\" is not allowed; expected a whole number of 1 to 10000",
-            ),
-            (
-                "  maxReplicas: 40\n",
-                "",
-                "line 5: spec.maxReplicas: is missing; expected a whole number of 1 to 10000",
-            ),
-            (
-                "  maxReplicas: 40\n",
-                "  maxReplicas:\n",
-                "line 8: spec.maxReplicas: nothing is not allowed; expected a whole",
-            ),
-            (
-                "    model: {path: /models/web}",
-                "    {}",
-                "line 10: spec.policy: {} is not allowed; expected model or horizontalPodAutoscaler",
-            ),
-            (
-                "    model: {path: /models/web}",
-                "    modle: {path: /models/web}",
-                "line 10: spec.policy: an object of modle is not allowed; expected model or",
-            ),
-            (
-                "model: {path: /models/web}",
-                "model: {file: /models/web}",
-                "line 11: spec.policy.model.file: is no field; expected path",
-            ),
-            (
-                "averageUtilization: 60",
-                "averageUtilization: most",
-                "line 23: spec.policy.horizontalPodAutoscaler.metrics[0].resource.target.averageUtilization: \"most\"",
-            ),
-            ("name: web, namespace", "namespace", "line 4: metadata.name: is missing; expected a text"),
-            (
-                "namespace: shop",
-                "namespace: Shop_1",
-                "line 4: metadata.namespace: \"Shop_1\" is not allowed; expected at most 63 of a to z, 0 to 9 and -",
-            ),
-            (
-                "kind: LearnedAutoscaler",
-                "kind: HorizontalPodAutoscaler",
-                "line 3: kind: \"HorizontalPodAutoscaler\" is not allowed; expected LearnedAutoscaler",
-            ),
-            (
-                "autoscaleai.dev/v1alpha1",
-                "autoscaling/v2",
-                "line 2: apiVersion: \"autoscaling/v2\" is not allowed",
-            ),
-            ("kind: LearnedAutoscaler\n", "", "line 2: kind: is missing; expected LearnedAutoscaler"),
-            (
-                "scaleTargetRef: {name: web}",
-                "scaleTargetRef: {kind: Deplyment, name: web}",
-                "line 6: spec.scaleTargetRef.kind: \"Deplyment\" is no kind of apps/v1",
-            ),
-            ("mode: active", "mode: [active", "line 10: illegal placement of ':'"),
-            (
-                "namespace: shop",
-                "namespace: shop, labels: {app.kubernetes.io/version: 1.2}",
-                "line 4: metadata.labels.app.kubernetes.io/version: 1.2 is not allowed; expected a text",
-            ),
-            (
-                "name: cache, namespace",
-                "name: web, namespace",
-                "line 15: metadata.name: another LearnedAutoscaler",
-            ),
-            (
-                "mode: active",
-                "fallback: {behavior: {scaleDown: {tolerance: 0.05}}}",
-                "line 9: spec.fallback.behavior.scaleDown.tolerance: 0.05 is",
-            ),
-            ("{kind: StatefulSet,", "{kind: \"\",", "line 17: spec.scaleTargetRef.kind: \"\" is not allowed"),
-            (
-                "{kind: StatefulSet,",
-                "{apiVersion: a/b/c,",
-                "line 17: spec.scaleTargetRef.apiVersion: \"a/b/c\" is not allowed",
-            ),
-            (
-                "mode: active",
-                "minReplicas: 3",
-                "line 9: duplicate mapping key `minReplicas` is not allowed here",
-            ),
-        ] {
+        for (from, to, said) in REFUSED {
             let text = TWO.replacen(from, to, 1);
             let error = read(&text).err().unwrap_or_else(|| panic!("{to} is accepted")).to_string();
             assert!(error.starts_with(said), "{to}: {error}");
