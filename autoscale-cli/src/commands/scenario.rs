@@ -53,7 +53,7 @@ fn warn(scenario: &Scenario) {
     let slo_ms = scenario.config().slo.latency_ms;
     if slo_ms < taken_ms {
         eprintln!(
-            "warning: {name}: slo.latency_ms: {slo_ms} is less than the {taken_ms:.1} ms that a request takes by itself"
+            "warning: {name}: slo.latency_ms: {slo_ms} is less than the {taken_ms:.1} ms that a request takes by itself on average"
         );
     }
 }
