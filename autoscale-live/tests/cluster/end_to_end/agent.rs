@@ -47,11 +47,20 @@ impl Agent {
             loop {
                 // The API server may be away for a while.
                 if let Ok(list) = pods.list(&ListParams::default()).await {
-                    for pod in list {
+                    let (ending, living): (Vec<Pod>, Vec<Pod>) =
+                        list.into_iter().partition(|pod| pod.metadata.deletion_timestamp.is_some());
+                    let ended: Vec<(String, Running)> =
+                        ending.iter().filter_map(|pod| running.remove_entry(&pod.name_any())).collect();
+                    // A pod takes requests for only half a second once it is told to end, and to tell many of them and
+                    // the API server takes longer: nobody may be sent to them meanwhile.
+                    tell.send_replace(ready(&running));
+                    for (name, pod) in ended {
+                        end(&pods, name, pod).await;
+                    }
+                    for pod in living {
                         look_after(&pods, &pod, &mut running, &mut count).await;
                     }
-                    let ready = running.values().filter(|pod: &&Running| pod.ready);
-                    tell.send_replace(ready.map(|pod| format!("http://{}", pod.address)).collect());
+                    tell.send_replace(ready(&running));
                     let target = |(name, pod): (&String, &Running)| json!({ "targets": [pod.address], "labels": { "namespace": space, "app": "web", "pod": name } });
                     found.send_replace(running.iter().map(target).collect::<Vec<Value>>().into());
                 }
@@ -70,21 +79,24 @@ impl Agent {
     }
 }
 
-/// Starts, watches and ends what belongs to a pod.
+fn ready(running: &BTreeMap<String, Running>) -> Vec<String> {
+    running.values().filter(|pod| pod.ready).map(|pod| format!("http://{}", pod.address)).collect()
+}
+
+/// Tells a pod to end, and lets go of it when it has.
+async fn end(pods: &Api<Pod>, name: String, Running { mut child, .. }: Running) {
+    let process = child.id().unwrap_or_default().to_string();
+    let _ = Command::new("kill").args(["-TERM", &process]).status().await;
+    let gone = pods.clone();
+    tokio::spawn(async move {
+        let _ = child.wait().await;
+        node::let_go(&gone, &name).await;
+    });
+}
+
+/// Starts and watches what belongs to a pod.
 async fn look_after(pods: &Api<Pod>, pod: &Pod, running: &mut BTreeMap<String, Running>, count: &mut u32) {
     let name = pod.name_any();
-    if pod.metadata.deletion_timestamp.is_some() {
-        if let Some(Running { mut child, .. }) = running.remove(&name) {
-            let process = child.id().unwrap_or_default().to_string();
-            let _ = Command::new("kill").args(["-TERM", &process]).status().await;
-            let gone = pods.clone();
-            tokio::spawn(async move {
-                let _ = child.wait().await;
-                node::let_go(&gone, &name).await;
-            });
-        }
-        return;
-    }
     if node::has(pod) && !running.contains_key(&name) {
         *count += 1;
         // Of several test processes at a time, each has addresses of its own.
