@@ -51,13 +51,9 @@ impl RunFolder {
     /// A folder for a new run; one that holds a run already is refused unless `replace` is given.
     pub(crate) fn create(path: Option<&Path>, label: &str, replace: Replace) -> Result<Self> {
         Self::check(path, replace)?;
-        let path = match path {
-            Some(path) => path.to_owned(),
-            None => free_default(label),
-        };
-        fs::create_dir_all(&path).with_context(|| format!("{}: cannot be created", path.display()))?;
-        if path.join(MANIFEST).exists() {
-            for entry in fs::read_dir(&path)? {
+        let folder = Self::at(path, label)?;
+        if folder.file(MANIFEST).exists() {
+            for entry in fs::read_dir(folder.path())? {
                 let file = entry?.path();
                 let name = file.file_name().unwrap_or_default().to_string_lossy();
                 if OURS.contains(&name.as_ref()) || name.starts_with(EVENTS) {
@@ -66,6 +62,13 @@ impl RunFolder {
                 }
             }
         }
+        Ok(folder)
+    }
+
+    /// The folder, with all that is in it, or a new one.
+    pub(crate) fn at(path: Option<&Path>, label: &str) -> Result<Self> {
+        let path = path.map_or_else(|| free_default(label), Path::to_owned);
+        fs::create_dir_all(&path).with_context(|| format!("{}: cannot be created", path.display()))?;
         Ok(Self(path))
     }
 

@@ -23,6 +23,7 @@ use autoscale_sim::scenario::{Scenario, ScenarioConfig};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What a residual action multiplies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -260,6 +261,19 @@ pub(crate) fn warn_of_overlap(trained: &Scenario, tested: &Scenario, output: Out
         eprintln!(
             "warning: {}: test episodes are cut from days that training sees; --test-every-days N keeps some apart",
             one.path.display()
+        );
+    }
+}
+
+/// Says so when an episode is longer than the trace that it is cut from.
+pub(crate) fn warn_of_repeats(scenario: &Scenario, length: Duration, output: OutputArgs) {
+    let (Some(trace), Some(config)) = (scenario.trace(), &scenario.config().trace) else { return };
+    if trace.duration() < length && !output.quiet {
+        eprintln!(
+            "warning: {}: the trace is {} s long and an episode {} s; at its end it begins anew",
+            config.path.display(),
+            trace.duration().as_secs(),
+            length.as_secs()
         );
     }
 }

@@ -80,6 +80,9 @@ fn a_dry_run_prints_the_configuration_and_leaves_nothing() {
     let (_, scenario) = said.split_once("# scenario:\n").unwrap();
     let scenario: Vec<&str> = scenario.lines().take_while(|line| !line.starts_with('#')).collect();
     autoscale_sim::scenario::Scenario::from_toml(&scenario.join("\n"), "the dry run").unwrap();
+    let output = autoscale(folder.path()).args(["train", "--dry-run", "--json"]).output().unwrap();
+    let settings: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(settings["scenario"].as_str().unwrap().contains("match-day"), "{settings}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -513,6 +516,12 @@ fn a_log_becomes_a_trace_a_description_and_a_scenario() {
     for part in ["mean                 0.3333 requests/s", "day_correlation           -", "needs two days"] {
         assert!(said.contains(part), "{said} lacks {part:?}");
     }
+
+    let simulate = ["simulate", "--trace", "t.csv", "--engine", "fluid", "--out", "look"];
+    let output = autoscale(folder.path()).args(simulate).assert().success().get_output().clone();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("t.csv: the trace is 7200 s long and an episode 10800 s"), "{said}");
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("match-day with t.csv under hpa: 3 h"));
 
     let rubbish = "rubbish\n".repeat(2401);
     fs::write(folder.path().join("none.log"), format!("{log}{rubbish}")).unwrap();

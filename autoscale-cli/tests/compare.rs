@@ -109,8 +109,14 @@ fn what_cannot_be_run_is_named_and_the_rest_is_kept() {
     let missing = said("hpa,model:runs/none,mine=hpa:none.yaml", &[]);
     assert!(missing.contains("runs/none") && missing.contains("mine: none.yaml"), "{missing}");
     assert!(said("hpa,hpa", &[]).contains("hpa is there twice"));
+    assert!(said("kpa", &[]).contains("kpa alone has nothing to be compared with"));
     assert!(said("hpa,kpa", &["--baseline", "keda"]).contains("there are hpa, kpa"));
     assert!(!folder.path().join("out").exists(), "nothing has run");
+    fs::create_dir(folder.path().join("mine")).unwrap();
+    fs::write(folder.path().join("mine/report.md"), "of my own").unwrap();
+    let other = refusal(&mut compare(folder.path(), &["--policies", "hpa,kpa", "--out", "mine"]));
+    assert!(other.contains("mine: holds something else than a comparison"), "{other}");
+    assert_eq!(fs::read_dir(folder.path().join("mine")).unwrap().count(), 1);
 
     let manifest = "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: a}\n\
         spec:\n  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: a}\n  maxReplicas: 9\n  metrics:\n\
@@ -123,6 +129,16 @@ fn what_cannot_be_run_is_named_and_the_rest_is_kept() {
     assert!(table.contains("small,tuned,2,cost,") && !table.contains("calm,tuned,"));
     let report = fs::read_to_string(folder.path().join("out/report.md")).unwrap();
     assert!(report.contains("calm.yaml"), "the report names what failed");
+
+    // The same of a model, whose training is told of in one scenario alone.
+    let train = ["train", "--episodes", "2", "--eval-seeds", "2", "--envs", "2", "--quiet", "--scenario"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_autoscale"));
+    command.current_dir(folder.path()).args(train).args(["small.toml", "--out", "small"]).assert().success();
+    let said =
+        refusal(&mut compare(folder.path(), &["--policies", "hpa,ppo=model:{scenario}", "--out", "models"]));
+    assert!(said.contains("3 of 18 episodes") && said.contains("ppo on episode 0 of calm"), "{said}");
+    let report = fs::read_to_string(folder.path().join("models/report.md")).unwrap();
+    assert!(report.contains("learning.png") && report.contains("Nothing is known of the training of calm."));
 }
 
 #[test]
@@ -135,12 +151,12 @@ fn other_requests_in_a_trace_are_another_comparison() {
     let run = |rps: u32| {
         let rows: Vec<String> = (0..60).map(|k| format!("{},{rps}", 60 * k)).collect();
         fs::write(path("t.csv"), format!("time_s,rps\n{}\n", rows.join("\n"))).unwrap();
-        compare(folder.path(), &["--policies", "hpa", "--out", "out"]).assert().success();
+        compare(folder.path(), &["--policies", "hpa,constant:2", "--out", "out"]).assert().success();
         fs::read_to_string(path("out/episodes.jsonl")).unwrap().lines().count()
     };
     assert_eq!(
         (run(20), run(20), run(30)),
-        (12, 12, 18),
+        (18, 18, 27),
         "three episodes of the trace and their optima are new"
     );
 }

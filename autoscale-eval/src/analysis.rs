@@ -3,15 +3,17 @@
 //! Every mean and every paired difference has a 95 % interval ([`bootstrap_mean`](crate::estimate::bootstrap_mean)), and
 //! every contender's difference to the baseline an exact sign-flip p-value. An interval speaks for itself alone; what
 //! is called better or worse has to hold among all that was tested beside it, so p-values are adjusted after Holm, in
-//! three kinds of families that do not know of each other:
+//! four kinds of families that do not know of each other:
 //!
 //! * **Confirmatory**: [`PRIMARY`], the cost, of every contender in every scenario against the baseline, all of them
 //!   together. With 7 contenders in 6 scenarios these are 42 hypotheses, and the chance that even one of the verdicts
-//!   on them is wrong is at most 5 %. What the report recommends rests on these.
+//!   on them is wrong is at most 5 %. What the report recommends in a scenario rests on these.
+//! * **Overall**: the cost of every ranked contender against the baseline as the mean over all scenarios, all contenders
+//!   together. What the report recommends over all scenarios rests on these.
 //! * **Secondary**: every other figure, in the same way, each a family of its own. Each figure's verdicts hold together;
 //!   those of all figures do not, so that among some thirty figures a wrong verdict has to be expected.
-//! * **Places**: the difference over all scenarios of every two policies that are ranked (contenders and baseline), all
-//!   pairs together.
+//! * **Places**, which are exploratory: the difference over all scenarios of every two policies that are ranked
+//!   (contenders and baseline), all pairs together.
 //!
 //! A hypothesis is tested where both have a value in at least one episode; else it is not counted. Which episodes both
 //! finished is not chance: a policy that fails on hard episodes is spared them, and [`notes`](Analysis::notes) say so.
@@ -125,7 +127,7 @@ impl Analysis {
             hypotheses,
             notes: notes::notes(study, &scenarios, &overall, hypotheses),
             failures: notes::failures(study),
-            verdict: words::overall(study, &overall, &pairs, &scenarios),
+            verdict: words::overall(study, &overall, &scenarios),
             overall,
             pairs,
             scenarios,

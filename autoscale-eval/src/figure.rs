@@ -19,16 +19,27 @@ pub struct Figure {
     pub better: Direction,
     /// Its definition, in a sentence.
     pub definition: &'static str,
+    /// Where the definition comes from.
+    pub source: &'static str,
 }
 
-/// Cost, return and regret.
-const PRICED: [Figure; 3] = [
+/// What pods cost, cost, return and regret.
+const PRICED: [Figure; 4] = [
+    Figure {
+        name: "pod_cost",
+        unit: "price/h",
+        family: Family::Overall,
+        better: Direction::Lower,
+        definition: "what pod-hours cost at the scenario's price, per hour",
+        source: "own definition",
+    },
     Figure {
         name: "cost",
         unit: "price/h",
         family: Family::Overall,
         better: Direction::Lower,
         definition: "what pod-hours and violated requests cost at the scenario's prices, per hour",
+        source: "own definition",
     },
     Figure {
         name: "return",
@@ -36,13 +47,15 @@ const PRICED: [Figure; 3] = [
         family: Family::Overall,
         better: Direction::Higher,
         definition: "minus the cost and minus the price of replicas added and removed, per hour",
+        source: "the learner's reward, summed over the episode",
     },
     Figure {
         name: "regret",
         unit: "price/h",
         family: Family::Overall,
         better: Direction::Lower,
-        definition: "the cost beyond a bound that no policy can be below, not even one that knows the future",
+        definition: "the cost beyond a bound that no policy can be below, not even one that knows the future, per hour",
+        source: "the bound of `autoscale_sim::optimum`, proven there",
     },
 ];
 
@@ -55,6 +68,7 @@ pub fn figures() -> &'static [Figure] {
             family: m.family(),
             better: m.better(),
             definition: m.definition(),
+            source: m.source(),
         });
         measured.chain(PRICED).collect()
     });
@@ -75,7 +89,7 @@ pub fn measure(episode: &EpisodeRecord, weights: &RewardWeights, bound: Option<f
     let cost = -(priced.pods + priced.violations);
     let regret = bound.and_then(|bound| per_hour(cost - bound));
     let measured = metrics().map(|m| m.measure(episode));
-    measured.chain([per_hour(cost), per_hour(priced.total()), regret]).collect()
+    measured.chain([per_hour(-priced.pods), per_hour(cost), per_hour(priced.total()), regret]).collect()
 }
 
 #[cfg(test)]
@@ -95,6 +109,7 @@ mod tests {
         let values = measure(&record, &weights, Some(1.5 * hours));
         assert_eq!(values.len(), figures().len());
         let value = |name| values[figure(name).unwrap().0].unwrap();
+        assert!((value("pod_cost") - 8.0).abs() < 1e-9);
         assert!((value("cost") - (8.0 + 2.0 / hours)).abs() < 1e-9);
         assert!((value("return") + 8.0 + 2.3 / hours).abs() < 1e-9);
         assert!((value("regret") - (6.5 + 2.0 / hours)).abs() < 1e-9);

@@ -215,13 +215,20 @@ pub fn run_guarded<E: Environment, P: Policy, T>(
     sink: &mut impl StepSink,
     keep: impl FnOnce(&EpisodeRecord) -> T,
 ) -> Result<T, String> {
-    // Nothing of what may be half-changed outlives the call but the sink, which has seen what came before.
-    let episode = AssertUnwindSafe(|| {
+    // The sink alone outlives the call, and has seen what came before a panic.
+    guarded(|| {
         let (mut environment, mut policy) = (environment, policy);
         run_episode(&mut environment, &mut policy, seed, sink);
         keep(environment.record())
-    });
-    catch_unwind(episode).map_err(|panic| said(&*panic))
+    })
+}
+
+/// What `run` gives; a panic is an error. Nothing that it may leave half-changed should be used after.
+///
+/// # Errors
+/// What the panic said.
+pub fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| said(&*panic))
 }
 
 fn said(panic: &(dyn Any + Send)) -> String {

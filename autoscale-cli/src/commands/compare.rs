@@ -10,30 +10,32 @@ use crate::args::compare::CompareArgs;
 use crate::interrupt;
 use crate::progress;
 use crate::report;
-use crate::run_folder::{MANIFEST, Replace, RunFolder, commit, write_whole};
+use crate::run_folder::{MANIFEST, RunFolder, commit, write_whole};
 use anyhow::{Context, Result, bail};
+use autoscale_core::policy::Policy;
 use autoscale_core::seed::Seed;
 use autoscale_eval::analysis::Analysis;
-use autoscale_eval::figure::measure;
+use autoscale_eval::figure::{figures, measure};
 use autoscale_eval::report::html::html;
 use autoscale_eval::report::markdown::markdown;
 use autoscale_eval::report::{Document, differences, text};
-use autoscale_eval::study::{Finished, Outcome, Place, Study, run_guarded};
+use autoscale_eval::study::{Finished, Outcome, Place, Study, guarded, run_guarded};
 use autoscale_policies::schedule::Schedule;
 use autoscale_sim::optimum::optimum;
 use autoscale_sim::world::World;
 use indicatif::ProgressBar;
 use journal::{Entry, JOURNAL, Journal};
-use plan::{OPTIMUM, Plan};
+use plan::{OPTIMUM, Plan, Setup};
 use rayon::prelude::*;
 use std::collections::HashMap;
+use std::fs;
 use std::sync::Arc;
 
 pub(crate) fn run(args: &CompareArgs) -> Result<()> {
     let plan = Plan::new(args)?;
     let folder = folder(args)?;
-    folder.describe(Seed::root(args.seed), plan.setup())?;
     let journal = Journal::open(folder.path())?;
+    folder.describe(Seed::root(args.seed), plan.setup())?;
     let out = folder.path().display();
     interrupt::catch(format!("stopped; the same command, with --out {out}, goes on with what it lacks"))?;
     let study = study(&plan, &journal, args.output)?;
@@ -42,20 +44,14 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
         bail!("all episodes failed; the first: {why}");
     }
     let analysis = Analysis::of(&study);
+    // Before any picture, which may fail for reasons of its own.
+    write_tables(&study, &analysis, &folder)?;
     let pictures = pictures::draw(&plan, &study, &analysis, folder.path(), args.output)?;
-    let specs: Vec<String> = study
-        .policies()
-        .iter()
-        .map(|policy| {
-            plan.policies
-                .iter()
-                .find(|p| p.name == policy.name)
-                .map_or_else(String::new, |p| p.spec.to_string())
-        })
-        .collect();
+    let specs = plan.specs();
     let document =
         Document { analysis: &analysis, specs: &specs, pictures: &pictures, provenance: &provenance(args) };
-    write(&study, &document, &folder)?;
+    write_whole(&folder.file("report.md"), markdown(&document).as_bytes())?;
+    write_whole(&folder.file("report.html"), html(&document).as_bytes())?;
     print(&analysis, args.output)?;
     if !args.output.quiet {
         eprintln!("everything is in {}", folder.path().display());
@@ -63,15 +59,18 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
     failures(&study)
 }
 
-/// The folder, new or of a comparison before.
+/// The folder, new or of a comparison before: of another's nothing may be written over.
 fn folder(args: &CompareArgs) -> Result<RunFolder> {
-    if let Some(out) = &args.out
-        && out.join(MANIFEST).exists()
-        && !out.join(JOURNAL).exists()
-    {
-        bail!("{}: holds a run that is no comparison; choose another --out", out.display());
+    let folder = RunFolder::at(args.out.as_deref(), "compare")?;
+    let path = folder.path();
+    let unread = || format!("{}: cannot be read", path.display());
+    let empty = fs::read_dir(path).with_context(unread)?.next().is_none();
+    let compared =
+        path.join(JOURNAL).exists() && (!path.join(MANIFEST).exists() || folder.manifest::<Setup>().is_ok());
+    if !empty && !compared {
+        bail!("{}: holds something else than a comparison; choose another --out", path.display());
     }
-    RunFolder::create(args.out.as_deref(), "compare", Replace::Allow)
+    Ok(folder)
 }
 
 /// Runs what the journal lacks, and puts everything together.
@@ -121,7 +120,7 @@ fn contend(plan: &Plan, journal: &Journal, place: Place, bound: Option<f64>) -> 
     let seed = plan.seeds[place.episode];
     let outcome = match &plan.cell(place).make {
         Err(why) => Err(why.clone()),
-        Ok(make) => episode(world, make(seed), seed, bound),
+        Ok(make) => episode(world, || make(seed), seed, bound),
     };
     let policy = plan.policies[place.policy].name.clone();
     added(journal, Entry { key, scenario: name(world), policy, episode: place.episode, bound, outcome })
@@ -134,10 +133,12 @@ fn optimal(plan: &Plan, journal: &Journal, scenario: usize, k: usize) -> Result<
         return Ok(entry.clone());
     }
     let (world, seed) = (&plan.worlds[scenario], plan.seeds[k]);
-    let (bound, outcome) = match optimum(&world.scenario, seed, world.length, plan.optimum as usize) {
-        Err(error) => (None, Err(format!("--optimum: {error}"))),
+    let search = || optimum(&world.scenario, seed, world.length, plan.optimum as usize);
+    let found = guarded(search).and_then(|found| found.map_err(|error| error.to_string()));
+    let (bound, outcome) = match found {
+        Err(why) => (None, Err(format!("--optimum: {why}"))),
         Ok(found) => {
-            let policy = Schedule::new(found.schedule, world.scenario.control_interval());
+            let policy = || Schedule::new(found.schedule, world.scenario.control_interval());
             (Some(found.bound), episode(world, policy, seed, Some(found.bound)))
         }
     };
@@ -156,43 +157,58 @@ fn added(journal: &Journal, entry: Entry) -> Result<Entry> {
     Ok(entry)
 }
 
-fn episode(
+fn episode<P: Policy>(
     world: &plan::World,
-    policy: impl autoscale_core::policy::Policy,
+    policy: impl FnOnce() -> P,
     seed: Seed,
     bound: Option<f64>,
 ) -> Outcome {
     let weights = world.scenario.weights();
-    let simulated = World::new(Arc::clone(&world.scenario), world.length);
-    run_guarded(simulated, policy, seed, &mut (), |record| Finished {
+    let (simulated, policy) = guarded(|| (World::new(Arc::clone(&world.scenario), world.length), policy()))?;
+    let finished = run_guarded(simulated, policy, seed, &mut (), |record| Finished {
         figures: measure(record, &weights, bound),
         latency: record.latency_histogram(),
-    })
+    })?;
+    let odd =
+        figures().iter().zip(&finished.figures).find(|(_, value)| value.is_some_and(|v| !v.is_finite()));
+    match odd {
+        Some((figure, Some(value))) => Err(format!("{} is {value}, which is no number", figure.name)),
+        _ => Ok(finished),
+    }
 }
 
 /// How to get the same again; the manifest has the time and the machine.
 fn provenance(args: &CompareArgs) -> Vec<String> {
     vec![
-        format!(
-            "Command: {}",
-            std::env::args().skip(1).fold("autoscale".to_owned(), |all, word| all + " " + &word)
-        ),
+        format!("Command: {}", command()),
         format!("Commit: {}", commit()),
         format!("Episodes: test episodes 0 to {} below the root seed {}", args.seeds - 1, args.seed),
     ]
 }
 
-/// Writes all tables and the reports.
-fn write(study: &Study, document: &Document<'_>, folder: &RunFolder) -> Result<()> {
+/// The command line, such that a shell takes it for the same words.
+fn command() -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=+@%".contains(c);
+    let quoted = |word: std::ffi::OsString| {
+        let word = word.to_string_lossy().into_owned();
+        if !word.is_empty() && word.chars().all(plain) {
+            word
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        }
+    };
+    std::env::args_os().skip(1).fold("autoscale".to_owned(), |all, word| all + " " + &quoted(word))
+}
+
+/// Writes what reports are made of.
+fn write_tables(study: &Study, analysis: &Analysis, folder: &RunFolder) -> Result<()> {
     let mut csv = Vec::new();
     study.write_csv(&mut csv)?;
     write_whole(&folder.file("results.csv"), &csv)?;
     report::study(&folder.file("results.parquet"), study)?;
     csv.clear();
-    differences::write_csv(document.analysis, &mut csv)?;
-    write_whole(&folder.file("differences.csv"), &csv)?;
-    write_whole(&folder.file("report.md"), markdown(document).as_bytes())?;
-    write_whole(&folder.file("report.html"), html(document).as_bytes())
+    differences::write_csv(analysis, &mut csv)?;
+    write_whole(&folder.file("differences.csv"), &csv)
 }
 
 #[expect(clippy::print_stdout, reason = "the command's result goes to standard output")]

@@ -39,6 +39,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
     let scenario = settings::world(&args.world)?;
     settings::same_interval(&scenario, &checkpoint)?;
     settings::warn_of_overlap(&settings.world()?, &scenario, args.output);
+    settings::warn_of_repeats(&scenario, scenario.evaluation_episode(), args.output);
     let root = Seed::root(args.seed);
     let comparison = arena::run(&scenario, &checkpoint, &settings, root, args.seeds, args.output)?;
     if let Some(out) = &args.out {
@@ -53,6 +54,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Result<()> {
 fn policies(args: &EvaluateArgs) -> Result<()> {
     let scenario = Arc::new(settings::world(&args.world)?.on(Branch::Test));
     let (length, root) = (scenario.evaluation_episode(), Seed::root(args.seed));
+    settings::warn_of_repeats(&scenario, length, args.output);
     let seeds: Vec<Seed> = (0..args.seeds).map(|k| root.episode(Branch::Test, k)).collect();
     let prepare = |spec: &PolicySpec| {
         let make = spec.prepare(&scenario, length).with_context(|| format!("--policies: {spec}"))?;

@@ -45,6 +45,7 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<()> {
     let scenario = settings::on_engine(settings::world(&args.world)?, args.engine)?;
     let scenario = Arc::new(scenario.on(Branch::Validate));
     let length = args.hours.map_or(scenario.evaluation_episode(), |h| Duration::from_secs_f64(h * 3600.0));
+    settings::warn_of_repeats(&scenario, length, args.output);
     let replace = if args.force { Replace::Allow } else { Replace::Refuse };
     RunFolder::check(args.out.as_deref(), replace)?;
     let seed = Seed::root(args.seed).episode(Branch::Validate, args.episode);
@@ -63,6 +64,15 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<()> {
     Ok(())
 }
 
+/// What a scenario is called where it may have another's requests.
+fn named(scenario: &Scenario) -> String {
+    let file = scenario.config().trace.as_ref().and_then(|trace| trace.path.file_name());
+    match file {
+        Some(file) => format!("{} with {}", scenario.name(), file.to_string_lossy()),
+        None => scenario.name().to_owned(),
+    }
+}
+
 /// Writes manifest, record and plots.
 fn write(
     args: &SimulateArgs,
@@ -73,8 +83,8 @@ fn write(
     let label = format!("simulate-{}-{}", args.policy.label(), scenario.name());
     let folder = RunFolder::create(args.out.as_deref(), &label, replace)?;
     report::episode(&folder.file("episode.csv"), &folder.file("episode.parquet"), record)?;
-    let title =
-        format!("{} on {}, seed {}, episode {}", args.policy, scenario.name(), args.seed, args.episode);
+    let name = named(scenario);
+    let title = format!("{} on {name}, seed {}, episode {}", args.policy, args.seed, args.episode);
     plot::timeline(&folder.file("episode.png"), &title, record)?;
     if let Some(trace) = scenario.trace() {
         plot::trace(&folder.file("trace.png"), trace)?;
@@ -100,7 +110,7 @@ fn print(args: &SimulateArgs, scenario: &Scenario, record: &EpisodeRecord) -> Re
         println!("{}", serde_json::to_string_pretty(&figures)?);
     } else if !args.output.quiet {
         let hours = record.duration().as_secs_f64() / 3600.0;
-        let (arrived, policy, name) = (record.requests().arrived, &args.policy, scenario.name());
+        let (arrived, policy, name) = (record.requests().arrived, &args.policy, named(scenario));
         println!("{name} under {policy}: {hours} h, {arrived} requests\n");
         let width = metrics().map(|m| m.name().len()).max().unwrap_or_default();
         for (metric, value) in measured {

@@ -10,7 +10,7 @@ use crate::interrupt;
 use crate::plot;
 use crate::report;
 use crate::run_folder::{COMPARISON, MODEL, Replace, RunFolder, STATE, SUMMARY, UPDATES};
-use crate::settings::{Base, Settings, warn_of_overlap};
+use crate::settings::{Base, Settings, warn_of_overlap, warn_of_repeats};
 use anyhow::{Context, Result, bail};
 use autoscale_agents::actions::ActionSpace;
 use autoscale_agents::backend::Backend;
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     } else {
         let settings = Settings::from_args(args)?;
         if args.dry_run {
-            return dry_run(&settings);
+            return dry_run(&settings, args.output);
         }
         (start(args, &settings)?, settings, None)
     };
@@ -46,7 +46,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         folder.path().display(),
         log.concat()
     ))?;
-    warn_of_overlap(&settings.world()?, &settings.world()?, args.output);
+    let world = settings.world()?;
+    warn_of_overlap(&world, &world, args.output);
+    warn_of_repeats(&world, world.training_episode().max(world.evaluation_episode()), args.output);
     let reporting = Reporting { log: &args.log, output: args.output };
     match complete(&folder, settings, state.as_ref(), reporting)? {
         Completed::Yes => Ok(()),
@@ -179,9 +181,13 @@ pub(super) fn resume(name: &str) -> Result<(RunFolder, Settings, Option<Checkpoi
 }
 
 #[expect(clippy::print_stdout, reason = "the command's result goes to standard output")]
-fn dry_run(settings: &Settings) -> Result<()> {
+fn dry_run(settings: &Settings, output: OutputArgs) -> Result<()> {
     let scenario = settings.world()?;
     let mut shown = serde_json::to_value(settings)?;
+    if output.json {
+        println!("{}", serde_json::to_string_pretty(&shown)?);
+        return Ok(());
+    }
     // It is TOML, of many lines.
     let toml = shown.as_object_mut().and_then(|shown| shown.remove("scenario"));
     println!("{}", serde_json::to_string_pretty(&shown)?);

@@ -2,7 +2,7 @@
 
 use super::axis::Axis;
 use super::episode::{line, over_time, p95_ms, points, slo_ms};
-use super::training::{numbered, smooth};
+use super::training::{SMOOTHED, numbered, smooth};
 use super::{
     BLUE, CYCLE, Entry, GREY, Layout, Legend, MARGIN, MARKS, Mark, NAMES, ORANGE, Panel, Series, WIDTH,
     canvas, draw, extent, header, heading,
@@ -185,7 +185,7 @@ pub(crate) fn profiles(path: &Path, title: &str, curves: &[Curve<'_>]) -> Result
 }
 
 /// Returns of training, a line and a band an algorithm: the mean and the range over its runs of the mean of the last
-/// twenty episodes.
+/// twenty episodes. What is worse than all that comes after the first twenty is drawn at the lower edge.
 pub(crate) fn curves(path: &Path, title: &str, groups: &[(String, Vec<Vec<f64>>)]) -> Result<()> {
     let mut series = Vec::new();
     for ((label, runs), colour) in groups.iter().zip(CYCLE.iter().cycle()) {
@@ -207,7 +207,10 @@ pub(crate) fn curves(path: &Path, title: &str, groups: &[(String, Vec<Vec<f64>>)
         series.push(line(label, *colour, 5, numbered(&over(|v| v.iter().sum::<f64>() / v.len() as f64))));
     }
     let last = series.iter().map(|series| series.points.len()).max().unwrap_or(1);
-    let y = extent(series.iter().flat_map(|series| &series.points).map(|point| point.1));
+    // The first episodes may cost ten times what later ones do, and would leave these no height.
+    let after = if last > 2 * SMOOTHED { SMOOTHED as f64 } else { 0.0 };
+    let points = series.iter().flat_map(|series| &series.points);
+    let y = extent(points.filter(|point| point.0 > after).map(|point| point.1));
     let panel = Panel::new(
         "",
         Axis::between("training episode", (1.0, last as f64)),

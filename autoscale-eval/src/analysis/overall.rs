@@ -2,10 +2,14 @@
 
 use super::cell::{value, values};
 use super::places::{Pair, Place, place};
+use super::verdict::{Differ, Test, judge};
 use super::{PRIMARY, ScenarioAnalysis, position};
-use crate::estimate::Estimate;
-use crate::statistics::aggregate::{mean_of_means, pooled_interquartile_mean};
-use crate::statistics::{ProfilePoint, joint_interval, performance_profile, probability_of_improvement};
+use crate::estimate::{Estimate, bootstrap_mean};
+use crate::metric::Direction;
+use crate::statistics::aggregate::pooled_interquartile_mean;
+use crate::statistics::{
+    ProfilePoint, joint_interval, performance_profile, probability_of_improvement, sign_flip_test,
+};
 use crate::study::{self, Role, Study};
 use crate::verdict::Verdict;
 use autoscale_core::seed::Seed;
@@ -29,14 +33,20 @@ pub struct PolicyOverall {
     pub scenarios: usize,
     /// Its place; `None` for the clairvoyant, and for a policy without a cost in some scenario.
     pub place: Option<Place>,
-    /// Interquartile mean of the relative cost: of each episode's cost over the baseline's mean cost in the scenario.
+    /// Interquartile mean of the relative cost: of each episode's cost over the baseline's mean cost in the scenario, which
+    /// is taken as it is. Of the episodes that have a cost in all of these scenarios.
     pub relative_cost: Option<Estimate>,
+    /// What it costs more than the baseline, in per cent of the baseline's mean cost, as the mean over scenarios; `None`
+    /// where it is not ranked, and for the baseline.
+    pub against: Option<Estimate>,
+    /// Is that more than noise, among the differences of all ranked contenders to the baseline?
+    pub test: Option<Test>,
     /// The probability that an episode of it costs less than one of the baseline in the same scenario; `None` for the
     /// baseline.
     pub improvement: Option<Estimate>,
-    /// Mean over scenarios of the mean regret, price/h.
+    /// Mean over scenarios of the regret, price/h. Of the episodes that have one in all of them, as is the next.
     pub regret: Option<Estimate>,
-    /// Mean over scenarios of the mean share of requests that missed the objective, %.
+    /// Mean over scenarios of the share of requests that missed the objective, %.
     pub violations: Option<Estimate>,
     /// Its verdicts on cost; `None` for the baseline and for the clairvoyant.
     pub tally: Option<Tally>,
@@ -88,6 +98,19 @@ impl<'a> Relative<'a> {
         self.baseline.iter().filter_map(costs).collect()
     }
 
+    /// Of a policy whose strata are these, those episodes alone that have a cost in all of them: episodes of equal number
+    /// share their draws.
+    fn shared(&self, policy: usize, strata: &[(usize, Vec<f64>)]) -> Vec<Vec<f64>> {
+        let cost =
+            |scenario, episode| value(self.study, study::Place { scenario, policy, episode }, self.primary);
+        let whole = |&episode: &usize| strata.iter().all(|(s, _)| cost(*s, episode).is_some());
+        let episodes: Vec<usize> = (0..self.study.episodes()).filter(whole).collect();
+        let bases = self.baseline.iter().filter(|(s, _)| strata.iter().any(|(t, _)| s == t));
+        bases
+            .map(|&(s, base)| episodes.iter().filter_map(|&episode| Some(cost(s, episode)? / base)).collect())
+            .collect()
+    }
+
     /// Whether a policy can be ranked.
     pub(super) fn ranks(&self, policy: usize) -> bool {
         self.study.policies()[policy].role != Role::Clairvoyant
@@ -111,6 +134,32 @@ impl<'a> Relative<'a> {
     }
 }
 
+/// What each ranked contender costs more than the baseline over all scenarios, by policy. Their tests are a family.
+fn against(study: &Study, relative: &Relative<'_>) -> Vec<(Option<Estimate>, Option<Test>)> {
+    let seed = Seed::root(0).child("pairs");
+    let differences = |p: usize| {
+        let tested = study.policies()[p].role == Role::Contender && relative.ranks(p);
+        if tested { relative.differences(p, study.baseline()) } else { Vec::new() }
+    };
+    let all: Vec<Vec<f64>> = (0..study.policies().len()).map(differences).collect();
+    let test = |d: &Vec<f64>| Some((sign_flip_test(d, seed).ok()?, Differ::of(d)));
+    let tests = judge(&all.iter().map(test).collect::<Vec<_>>(), Direction::Lower);
+    all.iter().zip(tests).map(|(differences, test)| (bootstrap_mean(differences, seed), test)).collect()
+}
+
+/// A figure as the mean over the scenarios in which the policy has it: a value for each number that an episode can have, if
+/// it has one in all of them. Episodes of equal number share their draws, so that they count as one.
+fn means(study: &Study, policy: usize, figure: usize) -> Vec<f64> {
+    let scenarios: Vec<usize> =
+        (0..study.scenarios().len()).filter(|&s| !values(study, s, policy, figure).is_empty()).collect();
+    let mean = |episode: usize| {
+        let one = |&scenario: &usize| value(study, study::Place { scenario, policy, episode }, figure);
+        let all: Option<Vec<f64>> = scenarios.iter().map(one).collect();
+        all.filter(|all| !all.is_empty()).map(|all| all.iter().sum::<f64>() / all.len() as f64)
+    };
+    (0..study.episodes()).filter_map(mean).collect()
+}
+
 pub(super) fn overall(
     study: &Study,
     relative: &Relative<'_>,
@@ -120,6 +169,7 @@ pub(super) fn overall(
     let strata: Vec<Vec<(usize, Vec<f64>)>> =
         (0..study.policies().len()).map(|p| relative.strata(p)).collect();
     let thresholds = thresholds(strata.iter().flatten().flat_map(|(_, costs)| costs.iter().copied()));
+    let against = against(study, relative);
     // The same resamples for all policies.
     let seed = Seed::root(0).child("overall");
     let one = |p: usize| {
@@ -133,16 +183,17 @@ pub(super) fn overall(
         };
         let mean = |name: &str| {
             let (k, _) = position(name);
-            let all = (0..study.scenarios().len()).map(|s| values(study, s, p, k));
-            let all: Vec<Vec<f64>> = all.filter(|values| !values.is_empty()).collect();
-            joint_interval(&all, seed.child(name), mean_of_means).ok()
+            bootstrap_mean(&means(study, p, k), seed.child(name))
         };
+        let shared = relative.shared(p, own);
         PolicyOverall {
             policy: policy.name.clone(),
             role: policy.role,
             scenarios: own.len(),
             place: relative.ranks(p).then(|| place(&policy.name, pairs)),
-            relative_cost: joint_interval(&costs, seed.child(PRIMARY), pooled_interquartile_mean).ok(),
+            relative_cost: joint_interval(&shared, seed.child(PRIMARY), pooled_interquartile_mean).ok(),
+            against: against[p].0,
+            test: against[p].1,
             improvement: (p != study.baseline()).then(improvement).flatten(),
             regret: mean("regret"),
             violations: mean("slo_violations"),

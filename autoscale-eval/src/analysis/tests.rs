@@ -37,6 +37,11 @@ fn a_shift_far_below_the_spread_is_seen_and_noise_is_not() {
     let test = cell.test().unwrap();
     assert!((test.p - 2.0_f64.powi(-29)).abs() < 1e-15 && (test.p_holm - 4.0 * test.p).abs() < 1e-15);
     assert_eq!(analysis.hypotheses, 4);
+    // Over all scenarios there are two hypotheses against the baseline, whatever the third pair is.
+    let over_all = analysis.overall[1].test.unwrap();
+    assert!((over_all.p_holm - 2.0 * over_all.p).abs() < 1e-15 && over_all.verdict == Verdict::Better);
+    assert!((analysis.pairs[0].test.unwrap().p_holm - 3.0 * over_all.p).abs() < 1e-15);
+    assert_eq!((analysis.overall[0].test, analysis.overall[0].against), (None, None));
     // What does not differ anywhere is identical, not noise.
     assert_eq!(
         verdicts(&analysis, "mean_pods")[0],
@@ -152,6 +157,9 @@ fn failed_episodes_and_an_empty_cell_break_nothing() {
     assert!(notes.contains("No episode of y is left in b: these cells are empty"), "{notes}");
     assert!(notes.contains("y cannot be ranked"), "{notes}");
     assert_eq!(analysis.pairs[0].difference.unwrap().n, 29);
+    // Over all scenarios episode 3 of x has nothing to stand beside in a.
+    let x = &analysis.overall[1];
+    assert_eq!((x.violations.unwrap().n, x.against.unwrap().n, x.relative_cost.unwrap().n), (29, 29, 58));
 }
 
 #[test]
@@ -178,6 +186,16 @@ fn too_few_episodes_are_said_to_be() {
         analysis.overall[1].tally.unwrap().won
     };
     assert_eq!((won(6), won(7)), (0, 2));
+}
+
+#[test]
+fn one_episode_has_no_interval_in_however_many_scenarios() {
+    let value = |place: At, _: &Figure| Some(10.0 + of_seed(place));
+    let analysis = Analysis::of(&study(&[HPA, X], &["a", "b", "c"], 1, value));
+    let x = &analysis.overall[1];
+    for estimate in [x.relative_cost, x.improvement, x.violations, x.regret, x.against] {
+        assert_eq!(estimate.unwrap().n, 1);
+    }
 }
 
 #[test]

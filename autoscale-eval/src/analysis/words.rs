@@ -1,6 +1,6 @@
 //! Verdicts in words. What is within noise of the baseline is never called better.
 
-use super::{LEVEL, PRIMARY, Pair, PolicyAnalysis, PolicyOverall, ScenarioAnalysis};
+use super::{LEVEL, PRIMARY, PolicyAnalysis, PolicyOverall, ScenarioAnalysis};
 use crate::estimate::Estimate;
 use crate::study::{Role, Study, StudyPolicy};
 use crate::verdict::Verdict;
@@ -103,59 +103,46 @@ fn violations(cheaper: &[&PolicyAnalysis], baseline: &str) -> Vec<String> {
 }
 
 /// All scenarios in a few sentences.
-pub(super) fn overall(
-    study: &Study,
-    overall: &[PolicyOverall],
-    pairs: &[Pair],
-    scenarios: &[ScenarioAnalysis],
-) -> String {
+pub(super) fn overall(study: &Study, overall: &[PolicyOverall], scenarios: &[ScenarioAnalysis]) -> String {
     let baseline = &study.policies()[study.baseline()].name;
     let over = match scenarios.len() {
         1 => "In the one scenario".to_owned(),
         n => format!("Over all {n} scenarios"),
     };
-    let compared = pairs.iter().filter_map(|pair| pair.verdict_on(baseline)).count();
+    let compared = overall.iter().filter(|policy| policy.test.is_some()).count();
     if compared == 0 {
         return format!("{over} nothing could be compared with {baseline}.");
     }
-    let cheaper: Vec<&str> = pairs
-        .iter()
-        .filter_map(|pair| pair.verdict_on(baseline))
-        .filter(|&(_, on_baseline)| on_baseline == Verdict::Worse)
-        .map(|(other, _)| other)
-        .collect();
+    let better = |policy: &&PolicyOverall| policy.test.is_some_and(|test| test.verdict == Verdict::Better);
+    let cheaper: Vec<&PolicyOverall> = overall.iter().filter(better).collect();
     if cheaper.is_empty() {
         return format!("{over} nothing is cheaper than {baseline} beyond noise: keep {baseline}.");
     }
-    let mut leaders: Vec<&PolicyOverall> = overall
-        .iter()
-        .filter(|policy| {
-            policy.place.is_some_and(|place| place.first == 1) && cheaper.contains(&policy.policy.as_str())
-        })
-        .collect();
+    let leads = |policy: &PolicyOverall| policy.place.is_some_and(|place| place.first == 1);
+    let mut leaders: Vec<&PolicyOverall> = cheaper.iter().copied().filter(|policy| leads(policy)).collect();
     let cost = |policy: &PolicyOverall| policy.relative_cost.map_or(f64::INFINITY, |e| e.point);
     leaders.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
-    let priced = leaders.iter().map(|policy| {
-        let difference = pairs.iter().find_map(|pair| pair.difference_of(&policy.policy, baseline));
-        format!("{} by {} %", policy.policy, by(difference))
-    });
-    let priced = list(priced);
+    let priced = list(leaders.iter().map(|policy| format!("{} by {} %", policy.policy, by(policy.against))));
     let mut sentences = Vec::new();
     if !priced.is_empty() {
         sentences.push(format!("{over} cheaper than {baseline}: {priced} of its cost."));
     }
     match leaders.as_slice() {
         [one] if one.place.is_some_and(|place| place.last == 1) && compared > 1 => {
-            sentences.push(format!("No other policy is as cheap as {} (Holm, p < {LEVEL}).", one.policy));
+            sentences.push(format!(
+                "No other policy is as cheap as {} (exploratory: all pairs, Holm, p < {LEVEL}).",
+                one.policy
+            ));
         }
         [] | [_] => {}
-        _ => sentences.push("These cannot be told apart on cost.".to_owned()),
+        _ => sentences.push("These cannot be told apart on cost (exploratory: all pairs).".to_owned()),
     }
     sentences.extend(leaders.iter().filter_map(|policy| drawbacks(&policy.policy, baseline, scenarios)));
-    let behind = cheaper.iter().filter(|name| leaders.iter().all(|policy| policy.policy != **name));
-    let behind = list(behind.map(|name| (*name).to_owned()));
+    let behind = list(cheaper.iter().filter(|policy| !leads(policy)).map(|policy| policy.policy.clone()));
     if !behind.is_empty() {
-        sentences.push(format!("Cheaper than {baseline}, but dearer than another policy: {behind}."));
+        sentences.push(format!(
+            "Cheaper than {baseline}, but dearer than another policy (exploratory): {behind}."
+        ));
     }
     sentences.join(" ")
 }

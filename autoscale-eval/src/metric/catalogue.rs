@@ -1,19 +1,20 @@
-//! `docs/metrics.md`, made from the table of metrics so that it cannot say anything else.
+//! `docs/metrics.md`, made from the table of figures so that it cannot say anything else.
 
-use super::{BUDGET, BUSY, Direction, FLAP_WINDOW, STEP, metrics};
+use super::{BUDGET, BUSY, Direction, FLAP_WINDOW, STEP};
+use crate::figure::{Figure, figures};
 use std::fmt::Write;
 
 fn page() -> String {
     let mut page = format!(
         "# Metrics
 
-Made from the table in `autoscale-eval/src/metric/`; do not edit.
+Made from the tables in `autoscale-eval/src/metric/` and `autoscale-eval/src/figure.rs`; do not edit.
 `UPDATE_DOCS=1 cargo test -p autoscale-eval catalogue` writes it anew.
 
 A metric reads a finished `EpisodeRecord` and never the reward. It has no value where it has no meaning: a response
 time without an answered request, a share of requests without any, a reaction time without a load step. Means over
-time are means over control intervals, which are equally long. How much better than the clairvoyant bound a policy
-could be is not in a record; comparisons with the bound say it. Nor are prices: `return` is a comparison's.
+time are means over control intervals, which are equally long. Prices are not in a record, nor is the bound that `regret`
+is counted from: these four figures, the last ones, are a comparison's. Verdicts of `autoscale compare` are about `cost`.
 
 Constants:
 
@@ -22,6 +23,9 @@ Constants:
 * A **load step** is a rise of the load to {STEP} times the mean of the four control intervals before (`STEP`).
 * The **error budget** is {budget} % of requests (`BUDGET`): the objective is {objective} % within the SLO.
 * The **flap window** is {flap} minutes (`FLAP_WINDOW`).
+* **Areas**: `undershoot_area` is of load steps alone. Over a whole episode the areas in pod-min/h are 60 times `overshoot` and
+  60 times `undershoot`. An overshoot has no area of a step's own: a step says when a shortage begins, but nothing when an
+  excess should end. What a step or an incident lacks when the episode ends counts until then.
 
 | family | name | unit | better | definition | source |
 |---|---|---|---|---|---|
@@ -31,13 +35,12 @@ Constants:
         objective = 100.0 - BUDGET * 100.0,
         flap = FLAP_WINDOW.as_secs() / 60,
     );
-    for m in metrics() {
-        let better = match m.better() {
+    for figure in figures() {
+        let better = match figure.better {
             Direction::Lower => "lower",
             Direction::Higher => "higher",
         };
-        let (family, name, unit, definition, source) =
-            (m.family(), m.name(), m.unit(), m.definition(), m.source());
+        let Figure { family, name, unit, definition, source, .. } = figure;
         writeln!(page, "| {family} | `{name}` | {unit} | {better} | {definition} | {source} |").unwrap();
     }
     page

@@ -68,8 +68,8 @@ pub(super) fn reading(analysis: &Analysis) -> [String; 3] {
         ),
         format!(
             "Beyond noise is what has p < 0.05 in a sign-flip test (exact up to 40 episodes) after Holm's correction: for cost over all {} \
-             differences of contenders in all scenarios together (confirmatory), for any other figure over its own \
-             differences only (secondary: among so many figures, some wrong verdict has to be expected). The test asks \
+             differences of contenders in all scenarios together (confirmatory), for cost over all scenarios over the contenders, \
+             for any other figure over its own differences only (secondary: among so many figures, some wrong verdict has to be expected). The test asks \
              which way differences lean; where a few are far larger than the rest, it and the interval of the mean may \
              disagree.",
             analysis.hypotheses
@@ -155,11 +155,8 @@ pub(super) fn overall(analysis: &Analysis) -> Table {
     let baseline = analysis.baseline_name();
     let rows = ranked(analysis).into_iter().map(|policy| {
         let text = |e: Option<Estimate>| Shown::text(e.map_or_else(|| NONE.to_owned(), |e| e.to_string()));
-        let pair = analysis.pairs.iter().find_map(|pair| {
-            let difference = pair.difference_of(&policy.policy, baseline)?;
-            let verdict = pair.verdict_on(&policy.policy).map(|(_, verdict)| verdict);
-            Some((verdict, format!("{difference:+} %")))
-        });
+        let verdict = policy.test.map(|test| test.verdict);
+        let against = policy.against.map(|difference| (verdict, format!("{difference:+} %")));
         let some = policy.scenarios < analysis.scenarios.len();
         let note = if policy.role == Role::Contender { "" } else { role(policy.role) };
         let part = format!("{} of {} scenarios", policy.scenarios, analysis.scenarios.len());
@@ -168,7 +165,7 @@ pub(super) fn overall(analysis: &Analysis) -> Table {
             below: if some { part } else { note.to_owned() },
             cells: vec![
                 Shown::text(policy.place.map_or_else(|| NONE.to_owned(), |place| place.to_string())),
-                Shown { below: pair, ..text(policy.relative_cost) },
+                Shown { below: against, ..text(policy.relative_cost) },
                 text(policy.improvement),
                 Shown::text(policy.tally.map_or_else(|| NONE.to_owned(), tally)),
                 text(policy.violations),
@@ -178,9 +175,9 @@ pub(super) fn overall(analysis: &Analysis) -> Table {
     });
     Table {
         caption: format!(
-            "All scenarios. The place is a range where policies cannot be told apart on cost (all pairs, Holm). Relative cost \
-             is each episode's cost over {baseline}'s mean in the scenario, interquartile mean; below it the mean paired \
-             difference. Cheaper is the probability that any episode of it costs less than any of {baseline} in the same \
+            "All scenarios. The place is a range where policies cannot be told apart on cost (exploratory: all pairs, Holm). \
+             Relative cost is each episode's cost over {baseline}'s mean in the scenario, which is taken as it is, interquartile \
+             mean; below it the mean paired difference. Cheaper is the probability that any episode of it costs less than any of {baseline} in the same \
              scenario; it leaves out that they are paired. The other columns are not adjusted for their number."
         ),
         head: vec![
@@ -320,13 +317,16 @@ pub(super) fn definitions(figures: &[Figure]) -> Table {
                 Direction::Higher => "higher".to_owned(),
             },
             figure.definition.to_owned(),
+            figure.source.to_owned(),
         ]
         .map(Shown::text)
         .into(),
     };
     Table {
         caption: "What the figures mean".to_owned(),
-        head: ["figure", "family", "unit", "better", "definition"].map(|name| Head::new(name, "")).into(),
+        head: ["figure", "family", "unit", "better", "definition", "source"]
+            .map(|name| Head::new(name, ""))
+            .into(),
         rows: figures.iter().map(row).collect(),
     }
 }

@@ -33,7 +33,7 @@ pub fn probability_of_improvement(
         redraw(y, &mut y_drawn, &mut stream);
         improvement(&x_drawn, &y_drawn)
     });
-    Ok(percentile_estimate(improvement(x, y), resampled, runs(x) + runs(y)))
+    Ok(percentile_estimate(improvement(x, y), resampled, runs(&[x, y].concat())))
 }
 
 fn improvement(x: &[Vec<f64>], y: &[Vec<f64>]) -> f64 {

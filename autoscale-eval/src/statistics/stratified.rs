@@ -11,7 +11,7 @@ const RESAMPLES: usize = 10_000;
 /// What `aggregate` makes of `scores[stratum][run]`, with its 95 % interval by the stratified percentile bootstrap
 /// (Agarwal et al. 2021, section 4.1): as many runs as a stratum has are drawn from it with replacement, in each
 /// stratum for itself, 10,000 times. The interval speaks about other seeds on the same scenarios, not about other
-/// scenarios. Its `n` is the number of runs of all strata.
+/// scenarios. Its `n` is the number of runs of all strata, and 1 where each has but one run.
 ///
 /// # Errors
 /// When there is no stratum, one without a run, or a score that is not finite.
@@ -70,9 +70,9 @@ pub(super) fn check_strata(scores: &[Vec<f64>]) -> Result<(), StatisticsError> {
     scores.iter().try_for_each(|runs| all_finite(runs))
 }
 
-/// How many runs all strata have.
+/// How many runs all strata have; 1 where none has two, so that nobody knows how far runs are apart.
 pub(super) fn runs(scores: &[Vec<f64>]) -> usize {
-    scores.iter().map(Vec::len).sum()
+    if scores.iter().all(|runs| runs.len() == 1) { 1 } else { scores.iter().map(Vec::len).sum() }
 }
 
 /// So many results of `draw` as a bootstrap takes.

@@ -17,7 +17,7 @@ use autoscale_eval::analysis::Analysis;
 use autoscale_eval::estimate::bootstrap_mean;
 use autoscale_eval::figure::figure;
 use autoscale_eval::report::Picture;
-use autoscale_eval::study::{Place, Role, Study, run_guarded};
+use autoscale_eval::study::{Place, Role, Study, guarded, run_guarded};
 use autoscale_sim::world::World;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -168,10 +168,20 @@ fn timelines(plan: &Plan, study: &Study, folder: &Path, output: OutputArgs) -> R
         let file = format!("{TIMELINE}{}.png", scenario.name);
         let title = format!("{}, episode {episode}", scenario.name);
         plot::timelines(&folder.join(&file), &title, &episodes)?;
-        let [baseline, rival] = [study.baseline(), rival].map(|p| &study.policies()[p].name);
+        let name = |p: usize| &study.policies()[p].name;
+        let baseline = name(study.baseline());
+        let why = match rival {
+            Some(rival) => {
+                let rival = name(rival);
+                format!(
+                    "the costs of {baseline} and of {rival}, the cheapest other policy, lie farthest apart"
+                )
+            }
+            None => format!("{baseline} costs most"),
+        };
         let caption = format!(
-            "Episode {episode}, on which the costs of {baseline} and of {rival}, the cheapest other policy, lie farthest \
-             apart. Desired and ready replicas; 95th percentile of the response time in each control interval."
+            "Episode {episode}, on which {why}. Desired and ready replicas; 95th percentile of the response time in each \
+             control interval."
         );
         let title = format!("The most telling episode of {}", scenario.name);
         drawn.push(picture(folder, &file, &title, Some(s), &caption)?);
@@ -180,8 +190,8 @@ fn timelines(plan: &Plan, study: &Study, folder: &Path, output: OutputArgs) -> R
     Ok(drawn)
 }
 
-/// The episode, and the policy that the baseline is set against to find it.
-fn telling(study: &Study, scenario: usize) -> Option<(usize, usize)> {
+/// The episode, and the policy that the baseline is set against to find it, if one has a cost.
+fn telling(study: &Study, scenario: usize) -> Option<(usize, Option<usize>)> {
     let (cost, _) = figure("cost")?;
     let mean = |policy: usize| {
         let pairs = study.pairs(scenario, (study.baseline(), policy), cost);
@@ -198,15 +208,16 @@ fn telling(study: &Study, scenario: usize) -> Option<(usize, usize)> {
     };
     let episodes = (0..study.episodes()).filter_map(|k| Some((k, difference(k)?)));
     let (episode, _) = episodes.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))?;
-    Some((episode, cheapest.unwrap_or(study.baseline())))
+    Some((episode, cheapest))
 }
 
 /// An episode once more, for what the journal does not keep; `None` where it fails.
 fn run(plan: &Plan, place: Place, sink: &mut impl StepSink) -> Option<EpisodeRecord> {
     let (world, seed) = (&plan.worlds[place.scenario], plan.seeds[place.episode]);
     let make = plan.cell(place).make.as_ref().ok()?;
-    let simulated = World::new(Arc::clone(&world.scenario), world.length);
-    run_guarded(simulated, make(seed), seed, sink, EpisodeRecord::clone).ok()
+    let made = guarded(|| (World::new(Arc::clone(&world.scenario), world.length), make(seed)));
+    let (simulated, policy) = made.ok()?;
+    run_guarded(simulated, policy, seed, sink, EpisodeRecord::clone).ok()
 }
 
 fn decisions(plan: &Plan, study: &Study, folder: &Path, output: OutputArgs) -> Result<Picture> {
@@ -249,31 +260,73 @@ fn decisions(plan: &Plan, study: &Study, folder: &Path, output: OutputArgs) -> R
 
 /// How the models among the policies learnt, if there are any.
 fn learning(plan: &Plan, folder: &Path) -> Result<Option<Picture>> {
-    let mut groups: BTreeMap<String, Vec<Vec<f64>>> = BTreeMap::new();
+    let mut groups: BTreeMap<Common, Alike<'_>> = BTreeMap::new();
+    let mut unknown = Vec::new();
     for policy in &plan.policies {
         for world in &plan.worlds {
             let PolicySpec::Model(run) = policy.spec.in_scenario(world.scenario.name()) else { continue };
-            let run = RunFolder::open(&run)?;
-            let settings: Settings = run.manifest()?.config;
-            let trained = settings.world()?.name().to_owned();
-            let returns = report::returns(&run.file(SUMMARY))?;
-            let runs = groups.entry(format!("{} on {trained}", settings.algorithm.name())).or_default();
+            // A model may be there without the story of its training, or not be there at all.
+            let Ok((common, returns)) = learnt(&run) else {
+                unknown.push(run);
+                continue;
+            };
+            let new = || Alike { policy: &policy.name, runs: Vec::new() };
+            let alike = groups.entry(common).or_insert_with(new);
             // One run may compete in several scenarios.
-            if !runs.contains(&returns) {
-                runs.push(returns);
+            if !alike.runs.contains(&returns) {
+                alike.runs.push(returns);
             }
         }
     }
     if groups.is_empty() {
         return Ok(None);
     }
-    let groups: Vec<_> = groups.into_iter().collect();
+    let alone = |label: &str| groups.keys().filter(|other| other.label == label).count() == 1;
+    let named = |(Common { label, .. }, Alike { policy, .. }): (&Common, &Alike<'_>)| {
+        if alone(label) { label.clone() } else { format!("{label} ({policy})") }
+    };
+    let curves: Vec<_> = groups.iter().map(|group| (named(group), group.1.runs.clone())).collect();
     let file = LEARNING;
     let title = "How the models learnt";
-    plot::curves(&folder.join(file), title, &groups)?;
-    let caption = "Return of training episodes, in the engine that each was trained in: the mean of the last 20; of several runs of an algorithm their mean, and \
-                   dashed the lowest and the highest of them.";
-    picture(folder, file, title, None, caption).map(Some)
+    plot::curves(&folder.join(file), title, &curves)?;
+    let caption = "Return of training episodes, in the engine that each was trained in: the mean of the last 20; of several runs that \
+                   differ in their seed alone their mean, and dashed the lowest and the highest of them, as long as the \
+                   shortest lasted. At the lower edge is what is worse than all after the first 20 episodes.";
+    let missing = match unknown.as_slice() {
+        [] => String::new(),
+        runs => format!(" Nothing is known of the training of {}.", runs.join(", ")),
+    };
+    picture(folder, file, title, None, &format!("{caption}{missing}")).map(Some)
+}
+
+/// What runs have in common that differ in nothing but their seed.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Common {
+    /// In short.
+    label: String,
+    /// In full.
+    settings: String,
+}
+
+/// Such runs.
+struct Alike<'a> {
+    /// The first policy that is one of them.
+    policy: &'a str,
+    /// The return of each training episode.
+    runs: Vec<Vec<f64>>,
+}
+
+/// What a run has in common with others, and the return of each of its training episodes.
+fn learnt(run: &str) -> Result<(Common, Vec<f64>)> {
+    let folder = RunFolder::open(run)?;
+    let settings: Settings = folder.manifest()?.config;
+    let label = format!("{} on {}", settings.algorithm.name(), settings.world()?.name());
+    let mut common = serde_json::to_value(&settings)?;
+    if let Some(common) = common.as_object_mut() {
+        // The HPA that a run finds depends on its seed.
+        common.retain(|key, _| key != "seed" && key != "tuned_hpa");
+    }
+    Ok((Common { label, settings: common.to_string() }, report::returns(&folder.file(SUMMARY))?))
 }
 
 /// A file that was drawn, as a report shows it.

@@ -3,6 +3,7 @@
 use crate::args::compare::{CompareArgs, NamedPolicy};
 use crate::args::{LoadArgs, WorldArgs};
 use crate::digest::digest;
+use crate::policy_spec::PolicySpec;
 use crate::run_folder::commit;
 use crate::settings;
 use anyhow::{Context, Result, bail};
@@ -10,7 +11,7 @@ use autoscale_core::seed::{Branch, Seed};
 use autoscale_eval::study::{Place, Prices, Role, StudyPolicy, StudyScenario};
 use autoscale_eval::suite::PolicyFactory;
 use autoscale_sim::scenario::Scenario;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use std::time::Duration;
 pub(super) const OPTIMUM: &str = "(optimum)";
 
 /// All that decides what comes out; the `config` of the manifest.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) struct Setup {
     policies: Vec<SetupPolicy>,
     baseline: String,
@@ -30,7 +31,7 @@ pub(super) struct Setup {
     optimum: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct SetupPolicy {
     name: String,
     policy: String,
@@ -38,7 +39,7 @@ struct SetupPolicy {
     digests: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct SetupScenario {
     name: String,
     hours: f64,
@@ -80,6 +81,12 @@ impl Plan {
     pub(super) fn new(args: &CompareArgs) -> Result<Self> {
         let policies = args.policies.clone();
         no_name_twice("--policies", policies.iter().map(|policy| policy.name.as_str()).chain([OPTIMUM]))?;
+        if let [only] = policies.as_slice() {
+            bail!(
+                "--policies: {} alone has nothing to be compared with; name another, or use evaluate",
+                only.name
+            );
+        }
         let baseline = match &args.baseline {
             None => 0,
             Some(name) => position(&policies, name)?,
@@ -124,14 +131,31 @@ impl Plan {
 
     /// The policies of the study; the clairvoyant, if there is one, comes last.
     pub(super) fn study_policies(&self) -> Vec<StudyPolicy> {
-        let role = |k| if k == self.baseline { Role::Baseline } else { Role::Contender };
+        let role = |(k, policy): (usize, &NamedPolicy)| match policy.spec {
+            _ if k == self.baseline => Role::Baseline,
+            PolicySpec::Clairvoyant(_) => Role::Clairvoyant,
+            _ => Role::Contender,
+        };
         let named = self.policies.iter().enumerate();
-        let mut all: Vec<StudyPolicy> =
-            named.map(|(k, policy)| StudyPolicy { name: policy.name.clone(), role: role(k) }).collect();
+        let mut all: Vec<StudyPolicy> = named
+            .map(|(k, policy)| StudyPolicy { name: policy.name.clone(), role: role((k, policy)) })
+            .collect();
         if self.optimum > 0 {
             all.push(StudyPolicy { name: OPTIMUM.to_owned(), role: Role::Clairvoyant });
         }
         all
+    }
+
+    /// What each of the study's policies was asked for as.
+    pub(super) fn specs(&self) -> Vec<String> {
+        let mut specs: Vec<String> = self.policies.iter().map(|policy| policy.spec.to_string()).collect();
+        if self.optimum > 0 {
+            let n = self.optimum;
+            specs.push(format!(
+                "--optimum {n}: of {n} schedules simulated on the episode itself the cheapest"
+            ));
+        }
+        specs
     }
 
     pub(super) fn study_scenarios(&self) -> Vec<StudyScenario> {
