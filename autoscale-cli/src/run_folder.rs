@@ -42,10 +42,7 @@ impl RunFolder {
                 path.display()
             );
         }
-        if path.exists() && !path.is_dir() {
-            bail!("{}: is a file; --out names a folder", path.display());
-        }
-        Ok(())
+        not_a_file(path)
     }
 
     /// A folder for a new run; one that holds a run already is refused unless `replace` is given.
@@ -68,6 +65,7 @@ impl RunFolder {
     /// The folder, with all that is in it, or a new one.
     pub(crate) fn at(path: Option<&Path>, label: &str) -> Result<Self> {
         let path = path.map_or_else(|| free_default(label), Path::to_owned);
+        not_a_file(&path)?;
         fs::create_dir_all(&path).with_context(|| format!("{}: cannot be created", path.display()))?;
         Ok(Self(path))
     }
@@ -141,6 +139,13 @@ pub(crate) const fn commit() -> &'static str {
 pub(crate) enum Replace {
     Refuse,
     Allow,
+}
+
+fn not_a_file(path: &Path) -> Result<()> {
+    if path.exists() && !path.is_dir() {
+        bail!("{}: is a file; --out names a folder", path.display());
+    }
+    Ok(())
 }
 
 /// `runs/<date-time>-<label>`, with a number behind it if that is taken.

@@ -63,12 +63,20 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
 fn folder(args: &CompareArgs) -> Result<RunFolder> {
     let folder = RunFolder::at(args.out.as_deref(), "compare")?;
     let path = folder.path();
-    let unread = || format!("{}: cannot be read", path.display());
-    let empty = fs::read_dir(path).with_context(unread)?.next().is_none();
-    let compared =
-        path.join(JOURNAL).exists() && (!path.join(MANIFEST).exists() || folder.manifest::<Setup>().is_ok());
-    if !empty && !compared {
-        bail!("{}: holds something else than a comparison; choose another --out", path.display());
+    let choose =
+        || format!("{}: holds something else than a comparison; choose another --out", path.display());
+    if path.join(MANIFEST).exists() {
+        folder.manifest::<Setup>().with_context(choose)?;
+    } else {
+        // As a kill may leave it before there is a manifest; files that begin with a dot are the system's.
+        let unread = || format!("{}: cannot be read", path.display());
+        for entry in fs::read_dir(path).with_context(unread)? {
+            let name = entry.with_context(unread)?.file_name();
+            let name = name.to_string_lossy();
+            if !name.starts_with('.') && name != JOURNAL && !name.ends_with(".partial") {
+                bail!("{} (it has {name})", choose());
+            }
+        }
     }
     Ok(folder)
 }

@@ -31,13 +31,17 @@ impl Look {
     }
 }
 
-/// The looks of all policies: the baseline's is black, the clairvoyant's a grey star, and of up to twelve
-/// others no two are alike.
+/// The looks of all policies: the baseline's is black, the clairvoyant's a grey star, a second one's a black one, and of
+/// up to twelve others no two are alike.
 pub(crate) fn looks(roles: &[Role]) -> Vec<Look> {
-    let mut contenders = 0;
+    let (mut contenders, mut seers) = (0, 0);
     let look = |role: &Role| match role {
         Role::Baseline => Look { colour: BLACK, line: Mark::Line(4), spot: Mark::Square(11) },
-        Role::Clairvoyant => Look { colour: GREY, line: Mark::Line(3), spot: Mark::Star(15) },
+        Role::Clairvoyant => {
+            seers += 1;
+            let (colour, line) = if seers == 1 { (GREY, Mark::Line(3)) } else { (BLACK, Mark::Dashes(2)) };
+            Look { colour, line, spot: Mark::Star(15) }
+        }
         Role::Contender => {
             let k = contenders;
             contenders += 1;
@@ -209,12 +213,13 @@ pub(crate) fn curves(path: &Path, title: &str, groups: &[(String, Vec<Vec<f64>>)
     let last = series.iter().map(|series| series.points.len()).max().unwrap_or(1);
     // The first episodes may cost ten times what later ones do, and would leave these no height.
     let after = if last > 2 * SMOOTHED { SMOOTHED as f64 } else { 0.0 };
-    let points = series.iter().flat_map(|series| &series.points);
-    let y = extent(points.filter(|point| point.0 > after).map(|point| point.1));
+    let points = || series.iter().flat_map(|series| &series.points);
+    let (low, _) = extent(points().filter(|point| point.0 > after).map(|point| point.1));
+    let (_, high) = extent(points().map(|point| point.1));
     let panel = Panel::new(
         "",
         Axis::between("training episode", (1.0, last as f64)),
-        Axis::linear("return of an episode [price]", y),
+        Axis::linear("return of an episode [price]", (low, high)),
         series,
     );
     draw(path, title, &Layout { wide: 0, columns: 1, height: 800, legend: Legend::Shared }, &[panel])
@@ -376,7 +381,7 @@ mod tests {
     fn no_two_policies_look_alike() {
         let mut roles = vec![Role::Baseline];
         roles.extend([Role::Contender; 12]);
-        roles.push(Role::Clairvoyant);
+        roles.extend([Role::Clairvoyant; 2]);
         let seen: std::collections::BTreeSet<String> =
             looks(&roles).iter().map(|look| format!("{look:?}")).collect();
         assert_eq!(seen.len(), roles.len());

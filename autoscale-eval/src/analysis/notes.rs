@@ -70,6 +70,7 @@ pub(super) fn notes(
     }
     notes.extend(empty(study, scenarios));
     notes.extend(unranked(study, overall));
+    notes.extend(overall.iter().filter_map(|policy| incomplete(study, policy)));
     let odd = study.rows().filter(|(_, _, value)| !value.is_finite()).count();
     if odd > 0 {
         notes.push(format!(
@@ -110,6 +111,19 @@ fn empty(study: &Study, scenarios: &[ScenarioAnalysis]) -> Vec<String> {
         }
     }
     notes
+}
+
+/// Over all scenarios an episode counts where a policy finished it in all of them.
+fn incomplete(study: &Study, policy: &PolicyOverall) -> Option<String> {
+    let left = policy.violations.map_or(0, |violations| violations.n);
+    (policy.scenarios > 1 && left < study.episodes()).then(|| {
+        format!(
+            "Of {}, {left} of {} episodes have a value in all of its scenarios: relative cost, violations and regret over all \
+             scenarios are of these.",
+            policy.policy,
+            study.episodes()
+        )
+    })
 }
 
 fn unranked(study: &Study, overall: &[PolicyOverall]) -> Option<String> {

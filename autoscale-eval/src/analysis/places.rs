@@ -48,19 +48,18 @@ impl fmt::Display for Place {
 }
 
 impl Pair {
-    /// The verdict on `policy`, whichever of the two it is, with the other's name; `None` if it is neither, or nothing was
-    /// tested.
-    pub fn verdict_on(&self, policy: &str) -> Option<(&str, Verdict)> {
+    /// The verdict on `policy`, whichever of the two it is; `None` if it is neither, or nothing was tested.
+    fn verdict_on(&self, policy: &str) -> Option<Verdict> {
         let verdict = self.test?.verdict;
         if self.first == policy {
-            return Some((&self.second, verdict));
+            return Some(verdict);
         }
         let mirrored = match verdict {
             Verdict::Better => Verdict::Worse,
             Verdict::Worse => Verdict::Better,
             same => same,
         };
-        (self.second == policy).then_some((&self.first, mirrored))
+        (self.second == policy).then_some(mirrored)
     }
 
     /// The difference as seen by `policy`.
@@ -101,7 +100,7 @@ pub(super) fn place(policy: &str, pairs: &[Pair]) -> Place {
     let own = pairs.iter().filter(|pair| pair.first == policy || pair.second == policy);
     let ranked = 1 + own.count();
     let so_many =
-        |verdict| pairs.iter().filter_map(|pair| pair.verdict_on(policy)).filter(|v| v.1 == verdict).count();
+        |verdict| pairs.iter().filter_map(|pair| pair.verdict_on(policy)).filter(|v| *v == verdict).count();
     Place { first: 1 + so_many(Verdict::Worse), last: ranked - so_many(Verdict::Better) }
 }
 
@@ -121,7 +120,7 @@ mod tests {
         let pairs = [pair("a", "b", noise), pair("a", "c", Verdict::Better), pair("b", "c", noise)];
         let places = ["a", "b", "c"].map(|policy| place(policy, &pairs).to_string());
         assert_eq!(places, ["1–2", "1–3", "2–3"]);
-        assert_eq!(pairs[1].verdict_on("c"), Some(("a", Verdict::Worse)));
+        assert_eq!(pairs[1].verdict_on("c"), Some(Verdict::Worse));
     }
 
     #[test]

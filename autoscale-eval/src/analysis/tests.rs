@@ -156,6 +156,8 @@ fn failed_episodes_and_an_empty_cell_break_nothing() {
     let notes = analysis.notes.join("\n");
     assert!(notes.contains("No episode of y is left in b: these cells are empty"), "{notes}");
     assert!(notes.contains("y cannot be ranked"), "{notes}");
+    assert!(notes.contains("Of x, 29 of 30 episodes have a value in all of its scenarios"), "{notes}");
+    assert!(!notes.contains("Of y") && !notes.contains("Of hpa"), "{notes}");
     assert_eq!(analysis.pairs[0].difference.unwrap().n, 29);
     // Over all scenarios episode 3 of x has nothing to stand beside in a.
     let x = &analysis.overall[1];

@@ -130,7 +130,7 @@ pub(super) fn overall(study: &Study, overall: &[PolicyOverall], scenarios: &[Sce
     match leaders.as_slice() {
         [one] if one.place.is_some_and(|place| place.last == 1) && compared > 1 => {
             sentences.push(format!(
-                "No other policy is as cheap as {} (exploratory: all pairs, Holm, p < {LEVEL}).",
+                "No other ranked policy is as cheap as {} (exploratory: all pairs, Holm, p < {LEVEL}).",
                 one.policy
             ));
         }

@@ -14,7 +14,7 @@ Made from the tables in `autoscale-eval/src/metric/` and `autoscale-eval/src/fig
 A metric reads a finished `EpisodeRecord` and never the reward. It has no value where it has no meaning: a response
 time without an answered request, a share of requests without any, a reaction time without a load step. Means over
 time are means over control intervals, which are equally long. Prices are not in a record, nor is the bound that `regret`
-is counted from: these four figures, the last ones, are a comparison's. Verdicts of `autoscale compare` are about `cost`.
+is counted from: the last four figures are a comparison's. Verdicts of `autoscale compare` are about `cost`.
 
 Constants:
 
@@ -25,7 +25,7 @@ Constants:
 * The **flap window** is {flap} minutes (`FLAP_WINDOW`).
 * **Areas**: `undershoot_area` is of load steps alone. Over a whole episode the areas in pod-min/h are 60 times `overshoot` and
   60 times `undershoot`. An overshoot has no area of a step's own: a step says when a shortage begins, but nothing when an
-  excess should end. What a step or an incident lacks when the episode ends counts until then.
+  excess should end. A step that is not caught up with, and an incident that is not over, last until the episode's end.
 
 | family | name | unit | better | definition | source |
 |---|---|---|---|---|---|

@@ -42,10 +42,13 @@ pub(super) fn summary(analysis: &Analysis) -> String {
     let contenders = analysis.policies.iter().filter(|policy| policy.role == Role::Contender).count();
     let contenders = if contenders == 1 { "1 policy".to_owned() } else { format!("{contenders} policies") };
     let scenarios = count(analysis.scenarios.len(), "scenario");
-    let seer = analysis.policies.iter().find(|policy| policy.role == Role::Clairvoyant);
-    let seer = seer.map_or_else(String::new, |seer| {
-        format!(" {} knows the future: it shows what could be reached, and is not ranked.", seer.name)
-    });
+    let seers = analysis.policies.iter().filter(|policy| policy.role == Role::Clairvoyant);
+    let seers: Vec<&str> = seers.map(|policy| policy.name.as_str()).collect();
+    let seer = match seers.as_slice() {
+        [] => String::new(),
+        [one] => format!(" {one} knows the future, and is not ranked."),
+        more => format!(" {} know the future, and are not ranked.", more.join(" and ")),
+    };
     format!(
         "{contenders} against {} in {scenarios}, on the same {} of each.{seer}",
         analysis.baseline_name(),
@@ -67,9 +70,10 @@ pub(super) fn reading(analysis: &Analysis) -> [String; 3] {
              which is better, not which is larger."
         ),
         format!(
-            "Beyond noise is what has p < 0.05 in a sign-flip test (exact up to 40 episodes) after Holm's correction: for cost over all {} \
-             differences of contenders in all scenarios together (confirmatory), for cost over all scenarios over the contenders, \
-             for any other figure over its own differences only (secondary: among so many figures, some wrong verdict has to be expected). The test asks \
+            "Beyond noise is what has p < 0.05 in a sign-flip test (exact up to 40 episodes) after Holm's correction: for cost among all {} \
+             differences of contenders in all scenarios together (confirmatory), for the mean cost over all scenarios among the \
+             contenders, and for any other figure among its own differences only (secondary: among so many figures, some wrong \
+             verdict has to be expected). The test asks \
              which way differences lean; where a few are far larger than the rest, it and the interval of the mean may \
              disagree.",
             analysis.hypotheses
@@ -178,7 +182,7 @@ pub(super) fn overall(analysis: &Analysis) -> Table {
             "All scenarios. The place is a range where policies cannot be told apart on cost (exploratory: all pairs, Holm). \
              Relative cost is each episode's cost over {baseline}'s mean in the scenario, which is taken as it is, interquartile \
              mean; below it the mean paired difference. Cheaper is the probability that any episode of it costs less than any of {baseline} in the same \
-             scenario; it leaves out that they are paired. The other columns are not adjusted for their number."
+             scenario; it leaves out that episodes are paired and scenarios share their seeds. The other columns are not adjusted for their number."
         ),
         head: vec![
             Head::new("policy", ""),

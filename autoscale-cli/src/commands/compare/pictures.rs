@@ -20,7 +20,7 @@ use autoscale_eval::report::Picture;
 use autoscale_eval::study::{Place, Role, Study, guarded, run_guarded};
 use autoscale_sim::world::World;
 use rayon::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -199,7 +199,7 @@ fn telling(study: &Study, scenario: usize) -> Option<(usize, Option<usize>)> {
     };
     let contends = |p: &usize| study.policies()[*p].role == Role::Contender;
     let priced = (0..study.policies().len()).filter(contends).filter_map(|p| Some((p, mean(p)?)));
-    // Alone, the baseline is shown where it was dearest.
+    // Where no other has a cost, the baseline is shown where it was dearest.
     let cheapest = priced.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(policy, _)| policy);
     let difference = |episode: usize| {
         let value = |policy| study.value(Place { scenario, policy, episode }, cost);
@@ -241,10 +241,12 @@ fn decisions(plan: &Plan, study: &Study, folder: &Path, output: OutputArgs) -> R
         let own = seen.iter().filter(|(p, _)| *p == policy);
         own.fold(Decisions::default(), |all, (_, decisions)| all.merge(decisions))
     };
+    let watched_too = |p: &usize| study.policies()[*p].role != Role::Clairvoyant;
     let maps: Vec<HeatMap<'_>> = plan
         .policies
         .iter()
         .enumerate()
+        .filter(|(p, _)| watched_too(p))
         .map(|(p, policy)| HeatMap { label: &policy.name, cells: of(p).heat() })
         .collect();
     let file = "decisions.png";
@@ -261,13 +263,13 @@ fn decisions(plan: &Plan, study: &Study, folder: &Path, output: OutputArgs) -> R
 /// How the models among the policies learnt, if there are any.
 fn learning(plan: &Plan, folder: &Path) -> Result<Option<Picture>> {
     let mut groups: BTreeMap<Common, Alike<'_>> = BTreeMap::new();
-    let mut unknown = Vec::new();
+    let mut unknown = BTreeSet::new();
     for policy in &plan.policies {
         for world in &plan.worlds {
             let PolicySpec::Model(run) = policy.spec.in_scenario(world.scenario.name()) else { continue };
             // A model may be there without the story of its training, or not be there at all.
             let Ok((common, returns)) = learnt(&run) else {
-                unknown.push(run);
+                unknown.insert(run);
                 continue;
             };
             let new = || Alike { policy: &policy.name, runs: Vec::new() };
@@ -291,10 +293,12 @@ fn learning(plan: &Plan, folder: &Path) -> Result<Option<Picture>> {
     plot::curves(&folder.join(file), title, &curves)?;
     let caption = "Return of training episodes, in the engine that each was trained in: the mean of the last 20; of several runs that \
                    differ in their seed alone their mean, and dashed the lowest and the highest of them, as long as the \
-                   shortest lasted. At the lower edge is what is worse than all after the first 20 episodes.";
-    let missing = match unknown.as_slice() {
-        [] => String::new(),
-        runs => format!(" Nothing is known of the training of {}.", runs.join(", ")),
+                   shortest lasted. Beyond 40 episodes, what is worse than all after the first 20 is drawn at the lower edge.";
+    let unknown: Vec<String> = unknown.into_iter().collect();
+    let missing = if unknown.is_empty() {
+        String::new()
+    } else {
+        format!(" Nothing is known of the training of {}.", unknown.join(", "))
     };
     picture(folder, file, title, None, &format!("{caption}{missing}")).map(Some)
 }

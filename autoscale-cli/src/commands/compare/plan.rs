@@ -92,6 +92,9 @@ impl Plan {
             Some(name) => position(&policies, name)?,
         };
         let worlds = args.scenarios.iter().map(|name| world(name, args.hours)).collect::<Result<Vec<_>>>()?;
+        for world in &worlds {
+            settings::warn_of_repeats(&world.scenario, world.length, args.output);
+        }
         no_name_twice("--scenarios", worlds.iter().map(|world| world.scenario.name()))?;
         let cells: Vec<Vec<Cell>> =
             worlds.iter().map(|world| policies.iter().map(|policy| cell(policy, world)).collect()).collect();
