@@ -1,15 +1,12 @@
 //! Each policy over all scenarios, by what it costs relative to the baseline.
 
 use super::cell::{value, values};
-use super::places::{Pair, Place, place};
-use super::verdict::{Differ, Test, judge};
+use super::places::{Pair, Place, place, tested};
+use super::verdict::Test;
 use super::{PRIMARY, ScenarioAnalysis, position};
 use crate::estimate::{Estimate, bootstrap_mean};
-use crate::metric::Direction;
 use crate::statistics::aggregate::pooled_interquartile_mean;
-use crate::statistics::{
-    ProfilePoint, joint_interval, performance_profile, probability_of_improvement, sign_flip_test,
-};
+use crate::statistics::{ProfilePoint, joint_interval, performance_profile, probability_of_improvement};
 use crate::study::{self, Role, Study};
 use crate::verdict::Verdict;
 use autoscale_core::seed::Seed;
@@ -136,15 +133,12 @@ impl<'a> Relative<'a> {
 
 /// What each ranked contender costs more than the baseline over all scenarios, by policy. Their tests are a family.
 fn against(study: &Study, relative: &Relative<'_>) -> Vec<(Option<Estimate>, Option<Test>)> {
-    let seed = Seed::root(0).child("pairs");
     let differences = |p: usize| {
         let tested = study.policies()[p].role == Role::Contender && relative.ranks(p);
         if tested { relative.differences(p, study.baseline()) } else { Vec::new() }
     };
-    let all: Vec<Vec<f64>> = (0..study.policies().len()).map(differences).collect();
-    let test = |d: &Vec<f64>| Some((sign_flip_test(d, seed).ok()?, Differ::of(d)));
-    let tests = judge(&all.iter().map(test).collect::<Vec<_>>(), Direction::Lower);
-    all.iter().zip(tests).map(|(differences, test)| (bootstrap_mean(differences, seed), test)).collect()
+    let family: Vec<Vec<f64>> = (0..study.policies().len()).map(differences).collect();
+    tested(&family)
 }
 
 /// A figure as the mean over the scenarios in which the policy has it: a value for each number that an episode can have, if

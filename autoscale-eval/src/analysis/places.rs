@@ -79,20 +79,21 @@ pub(super) fn pairs(study: &Study, relative: &Relative<'_>) -> Vec<Pair> {
     let ranked: Vec<usize> = (0..study.policies().len()).filter(|&p| relative.ranks(p)).collect();
     let both = ranked.iter().enumerate().flat_map(|(k, &a)| ranked[k + 1..].iter().map(move |&b| (a, b)));
     let both: Vec<(usize, usize)> = both.collect();
-    let seed = Seed::root(0).child("pairs");
-    let differences: Vec<Vec<f64>> = both.iter().map(|&(a, b)| relative.differences(a, b)).collect();
-    let test = |d: &Vec<f64>| Some((sign_flip_test(d, seed).ok()?, Differ::of(d)));
-    let tests = judge(&differences.iter().map(test).collect::<Vec<_>>(), Direction::Lower);
+    let family: Vec<Vec<f64>> = both.iter().map(|&(a, b)| relative.differences(a, b)).collect();
     let name = |p: usize| study.policies()[p].name.clone();
     both.iter()
-        .zip(differences.iter().zip(tests))
-        .map(|(&(a, b), (differences, test))| Pair {
-            first: name(a),
-            second: name(b),
-            difference: bootstrap_mean(differences, seed),
-            test,
-        })
+        .zip(tested(&family))
+        .map(|(&(a, b), (difference, test))| Pair { first: name(a), second: name(b), difference, test })
         .collect()
+}
+
+/// The mean of each list of differences in cost, and whether it is more than noise among all of them; of an empty list
+/// neither.
+pub(super) fn tested(family: &[Vec<f64>]) -> Vec<(Option<Estimate>, Option<Test>)> {
+    let seed = Seed::root(0).child("pairs");
+    let test = |d: &Vec<f64>| Some((sign_flip_test(d, seed).ok()?, Differ::of(d)));
+    let tests = judge(&family.iter().map(test).collect::<Vec<_>>(), Direction::Lower);
+    family.iter().zip(tests).map(|(differences, test)| (bootstrap_mean(differences, seed), test)).collect()
 }
 
 /// The place of a ranked policy; every other ranked one forms a pair with it.
