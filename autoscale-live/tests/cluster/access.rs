@@ -1,6 +1,6 @@
 //! `deploy/rbac.yaml` gives what the code needs, and no more: asked with a token of the service account itself.
 
-use super::plane::{Plane, hear, pods_spec, shared, target, until};
+use super::plane::{Plane, hear_of, pods_spec, shared, target, until};
 use autoscale_core::units::{Replicas, Timestamp};
 use autoscale_live::controller::{Leadership, WriteFailure};
 use autoscale_live::shell::{News, SystemClock};
@@ -57,9 +57,12 @@ async fn the_shipped_role_is_enough_for_all_that_is_done() {
         until("it is allowed", async || executor.scale(target, Replicas::ONE, Replicas::new(3)).await.ok())
             .await;
     }
-    for _ in &targets {
-        hear(&mut news, "three replicas", |w| w.is_some_and(|w| w.spec == Replicas::new(3))).await;
-    }
+    let mut left: Vec<&TargetRef> = targets.iter().collect();
+    hear_of(&mut news, "three replicas of both", |target, workload| {
+        left.retain(|other| *other != target || workload.is_none_or(|w| w.spec != Replicas::new(3)));
+        left.is_empty()
+    })
+    .await;
     until("the pods", async || watch.pods(&targets[0]).filter(|pods| !pods.is_empty())).await;
     // Those that began before the role was known to the API server have tried again by now or do so soon.
     until("all watches are allowed", async || watch.trouble().is_empty().then_some(())).await;

@@ -5,7 +5,7 @@ mod agent;
 mod gateway;
 mod prometheus;
 
-use super::plane::{Plane, pods_spec, target, until};
+use super::plane::{PATIENCE, Plane, pods_spec, target, until};
 use agent::Agent;
 use autoscale_core::policy::{Cadence, Decision, Observation, Policy, Reason};
 use autoscale_core::seed::Seed;
@@ -123,12 +123,30 @@ spec:
 }
 
 async fn under(rate: f64, time: Duration, url: &str) -> LoadReport {
+    until_then(rate, time, url, std::future::pending()).await
+}
+
+/// Less long, if this ends before.
+async fn until_then(rate: f64, time: Duration, url: &str, end: impl Future<Output = ()>) -> LoadReport {
     let rates = Rates::constant(RequestRate::new(rate).unwrap(), time).unwrap();
-    load(&LoadConfig::to(url), &rates, std::future::pending()).await.unwrap()
+    load(&LoadConfig::to(url), &rates, end).await.unwrap()
 }
 
 fn p95(report: &LoadReport) -> Duration {
     report.latency.expect("requests were answered").p95
+}
+
+/// All is answered in time again. On a slow machine pods and decisions take longer, and so it is seen more than once.
+async fn recovers(gateway: &str) {
+    for look in 1.. {
+        let after = under(BUSY, Duration::from_secs(12), gateway).await;
+        let well = p95(&after) < Duration::from_millis(500) && after.answered == after.due;
+        assert!(well || look < 4, "it does not recover: {after}");
+        if well {
+            return;
+        }
+        eprintln!("not yet, at look {look}: {after}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,30 +169,40 @@ async fn a_service_under_load_is_scaled_whatever_fails() {
     let calm = under(CALM, Duration::from_secs(12), &gateway).await;
     assert_eq!(calm.answered, calm.due, "{calm}");
     let surge = under(BUSY, 10 * PERIOD, &gateway).await;
-    let after = under(BUSY, Duration::from_secs(12), &gateway).await;
     assert!(p95(&surge) > Duration::from_secs(1), "one pod cannot do this: {surge}");
-    assert!(p95(&after) < Duration::from_millis(500), "it recovers within ten control intervals: {after}");
-    assert_eq!(after.answered, after.due, "{after}");
-    assert!(replicas().await >= Some(4));
+    recovers(&gateway).await;
+    let so_far = controller.decisions.all();
+    assert!(so_far.iter().any(|decision| decision["granted"]["replicas"].as_u64() >= Some(4)), "{so_far:?}");
 
     // Without Prometheus nothing changes, for better or worse, and nobody notices.
     prometheus.stop();
     let blind = under(BUSY, Duration::from_secs(20), &gateway).await;
     assert_eq!(blind.answered, blind.due, "{blind}");
-    let last = controller.decisions.all().pop().unwrap();
+    let decisions = controller.decisions.all().split_off(so_far.len());
+    let last = decisions.last().unwrap();
     assert_eq!(last["rung"], "hands-off", "{last}");
-    assert!(replicas().await >= Some(4));
-    prometheus.start_again();
-    until("trust in Prometheus", async || {
-        let last = controller.decisions.all().pop()?;
-        (last["rung"] == "policy").then_some(())
-    })
-    .await;
+    let kept = decisions.iter().skip_while(|decision| decision["rung"] == "policy");
+    let mut kept = kept.map(|decision| decision["spec"].as_u64()).chain([replicas().await]);
+    assert!(kept.all(|spec| spec == last["spec"].as_u64()), "{decisions:?}");
 
     // The API server goes for half a minute; what was to be written while it was away is written after.
-    plane.stop_api_server();
+    prometheus.start_again();
+    let trust = async {
+        until("trust in Prometheus, and nothing to write", async || {
+            let last = controller.decisions.all().pop()?;
+            let enough = last["effect"] == "unchanged" && last["spec"].as_u64() > Some(2);
+            (last["rung"] == "policy" && enough).then_some(())
+        })
+        .await;
+        plane.stop_api_server();
+    };
+    until_then(BUSY, 2 * PATIENCE, &gateway, trust).await;
+    let before = controller.decisions.all().len();
     let alone = under(CALM, Duration::from_secs(30), &gateway).await;
     assert_eq!(alone.answered, alone.due, "nobody misses it: {alone}");
+    let decisions = controller.decisions.all().split_off(before);
+    let tried = decisions.iter().find(|decision| decision["effect"] == "written").expect("fewer will do");
+    assert_eq!(decisions.last().unwrap()["spec"], tried["spec"], "{decisions:?}");
     plane.start_api_server();
     let relief = under(CALM, Duration::from_secs(12), &gateway).await;
     assert_eq!(relief.answered, relief.due, "pods finish what they have: {relief}");

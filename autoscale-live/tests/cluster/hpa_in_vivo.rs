@@ -224,10 +224,10 @@ async fn the_emulated_hpa_decides_as_the_one_in_the_cluster_at_every_sync() {
 
     let verdicts: Vec<Verdict> = runs.iter().map(|run| run.against(settings())).collect();
     for (run, verdict) in runs.iter().zip(&verdicts) {
-        let Verdict { syncs, excused, differences, rules } = verdict;
+        let Verdict { syncs, excused, unheard, differences, rules } = verdict;
         let (name, counts) = (run.case.name, run.history.asked_for());
         eprintln!(
-            "{name}: {syncs} syncs, {excused} excused, {} differ; {rules:?}; {counts:?}",
+            "{name}: {syncs} syncs, {excused} excused, {unheard} unheard of, {} differ; {rules:?}; {counts:?}",
             differences.len()
         );
     }

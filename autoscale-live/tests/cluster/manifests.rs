@@ -89,7 +89,8 @@ async fn the_shipped_manifests_are_taken_and_give_just_the_rights_that_are_neede
     // A dry run does not make the namespace that the rest of the file lies in.
     plane.kubectl(&["create", "namespace", "autoscale"]);
     assert_eq!(apply(&plane, "autoscale.yaml"), 11);
-    plane.kubectl(&["wait", "--for=condition=Established", "crd/learnedautoscalers.autoscaleai.dev"]);
+    let definition = "crd/learnedautoscalers.autoscaleai.dev";
+    plane.kubectl(&["wait", "--for=condition=Established", "--timeout=120s", definition]);
     assert_eq!(apply(&plane, "demo-service.yaml"), 5);
     // The Pod Security Standard `restricted` is enforced in the controller's namespace.
     let labels = plane.kubectl(&["get", "namespace", "autoscale", "-o", "jsonpath={.metadata.labels}"]);

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Nothing that is waited for takes longer than this, on a slow machine either.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) struct Plane {
     folder: PathBuf,
@@ -64,10 +64,17 @@ impl Plane {
         self.folder.join("kubeconfig")
     }
 
-    /// Stops the API server at once.
+    /// Stops the API server at once, and waits until it has let go of its port, which one that is started again needs.
     pub(crate) fn stop_api_server(&self) {
         let process = std::fs::read_to_string(self.folder.join("kube-apiserver.pid")).unwrap();
+        let config = std::fs::read_to_string(self.kubeconfig()).unwrap();
+        let (_, address) = config.split_once("https://").unwrap();
+        let (address, _) = address.split_once('"').unwrap();
         output(Command::new("kill").args(["-9", process.trim()]));
+        let is_free = || std::net::TcpListener::bind(address).is_ok();
+        while !is_free() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Starts it again.
@@ -183,10 +190,19 @@ pub(crate) async fn hear(
     what: &str,
     fits: impl Fn(Option<&Workload>) -> bool,
 ) {
+    hear_of(news, what, |_, workload| fits(workload)).await;
+}
+
+/// The same, of a workload that matters.
+pub(crate) async fn hear_of(
+    news: &mut mpsc::Receiver<News>,
+    what: &str,
+    mut fits: impl FnMut(&TargetRef, Option<&Workload>) -> bool,
+) {
     let wait = async {
         while let Some(told) = news.recv().await {
-            if let News::Workload(_, workload) = &told
-                && fits(workload.as_ref())
+            if let News::Workload(target, workload) = &told
+                && fits(target, workload.as_ref())
             {
                 return;
             }

@@ -30,10 +30,11 @@ impl Process {
         Self { child, decisions }
     }
 
-    /// All that it has decided.
+    /// All that it has decided. Of what it is writing just now, half a line may be there.
     fn decided(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.decisions).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 

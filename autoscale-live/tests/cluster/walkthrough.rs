@@ -13,8 +13,12 @@ use std::fmt::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 const TEXT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/running-on-kubernetes.md");
+
+/// What is typed in takes no longer than this, on a slow machine either.
+const TYPING: Duration = Duration::from_secs(600);
 
 /// A world in which a policy is trained within seconds, and decides every three.
 const SMALL: &str = "
@@ -168,7 +172,7 @@ async fn type_in(plane: &Plane, folder: &Path, steps: &[Step]) {
     let said = folder.join("said");
     let out = std::fs::File::create(&said).unwrap();
     let path = format!("{}:{}", folder.join("bin").display(), std::env::var("PATH").unwrap());
-    let done = tokio::process::Command::new("bash")
+    let mut shell = tokio::process::Command::new("bash")
         .arg("script")
         .current_dir(folder)
         .env("PATH", path)
@@ -177,10 +181,17 @@ async fn type_in(plane: &Plane, folder: &Path, steps: &[Step]) {
         .stdin(std::process::Stdio::null())
         .stdout(out.try_clone().unwrap())
         .stderr(out)
-        .status()
-        .await
+        .spawn()
         .unwrap();
+    let done = tokio::time::timeout(TYPING, shell.wait()).await;
     let said = std::fs::read_to_string(said).unwrap();
+    let Ok(done) = done else {
+        // Told to end, it ends all that it began, too.
+        let _ = Command::new("kill").arg(shell.id().unwrap_or_default().to_string()).status();
+        let _ = tokio::time::timeout(Duration::from_secs(10), shell.wait()).await;
+        panic!("after {TYPING:?} it still runs:\n{said}");
+    };
+    let done = done.unwrap();
     assert!(done.success(), "{done}:\n{said}");
     let answers: Vec<&str> = said.split("@@\n").skip(1).collect();
     assert_eq!(answers.len(), steps.len(), "{said}");

@@ -6,6 +6,7 @@ use autoscale_core::units::{Milli, Replicas};
 use autoscale_live::controller::Workload;
 use autoscale_live::target::usage::{UsageError, usage};
 use autoscale_live::target::watch::Watch;
+use http::Request;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
@@ -117,10 +118,15 @@ async fn a_broken_watch_is_begun_anew_and_misses_nothing() {
     plane.stop_api_server();
     plane.start_api_server();
     // Another one takes its place, perhaps before the watches are back.
-    until("the API server is back", async || plane.objects(&web).await.get("web").await.ok()).await;
-    plane.objects(&web).await.delete("web", &DeleteParams::background()).await.unwrap();
-    until("it is gone", async || {
-        plane.objects(&web).await.get_opt("web").await.unwrap().is_none().then_some(())
+    let ready = || Request::get("/readyz").body(Vec::new()).unwrap();
+    until("the API server is back", async || {
+        client.request_text(ready()).await.is_ok_and(|answer| answer == "ok").then_some(())
+    })
+    .await;
+    let objects = plane.objects(&web).await;
+    until("it is gone", async || match objects.delete("web", &DeleteParams::background()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Some(()),
+        _ => None,
     })
     .await;
     plane.apply("team", &web, &spec_with(4)).await;

@@ -1,6 +1,6 @@
 //! What the collector says, held against what is so.
 
-use super::history::{Between, READ_WITHIN, number};
+use super::history::{Between, LATE, number};
 use super::pods::Pod;
 use super::server::Prometheus;
 use autoscale_core::seed::Seed;
@@ -14,6 +14,9 @@ use std::time::Duration;
 
 /// Of the rates, in seconds.
 const WINDOW: u32 = 20;
+/// So many looks must be what the services have counted, of no more than this.
+const GOOD: u32 = 10;
+const LOOKS: u32 = 60;
 
 fn target(name: &str) -> TargetRef {
     TargetRef::deployment("shop", name)
@@ -90,7 +93,7 @@ impl Truth<'_> {
 
     fn check(&self, shown: &ServiceMetrics) {
         assert_eq!(shown.at, self.at);
-        assert!(shown.age <= Duration::from_secs(1) + READ_WITHIN, "{:?}", shown.age);
+        assert!(shown.age <= Duration::from_secs(1) + LATE, "{:?}", shown.age);
         self.check_rate("http_requests_received_total", shown.arrival_rate.per_second());
         self.check_rate("http_requests_total{code=\"503\"}", shown.error_rate.per_second());
         self.check_rate("http_requests_total{code=\"499\"}", shown.timeout_rate.per_second());
@@ -107,7 +110,7 @@ impl Truth<'_> {
 }
 
 /// The last whole second that all scrapes are surely in of.
-fn settled() -> Timestamp {
+pub(super) fn settled() -> Timestamp {
     Timestamp::from_secs((SystemClock.now().as_secs_f64() - 0.5).floor() as i64)
 }
 
@@ -117,9 +120,12 @@ async fn until_seen(collector: &Collector, targets: &[TargetRef]) {
         let found = collector.collect(targets, SystemClock.now()).await;
         (0..targets.len()).all(|k| found.of(k).is_ok())
     };
-    while !all_seen().await {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let wait = async {
+        while !all_seen().await {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(180), wait).await.expect("samples come");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,16 +143,29 @@ async fn measurements_are_what_the_services_have_counted() {
     // Prometheus takes seconds to find whom to scrape; then a window must fill.
     until_seen(&collector, &targets[..2]).await;
     tokio::time::sleep(Duration::from_secs(u64::from(WINDOW) + 3)).await;
-    for _ in 0..10 {
+    let mut good = 0;
+    for look in 0..LOOKS {
+        tokio::time::sleep(Duration::from_millis(1300)).await;
         let at = settled();
+        // On a busy machine nobody may know just what was so then.
+        let known = pods.iter().all(|pod| pod.history.knows(at));
+        let on_time = prometheus.on_time(pods.len() + 1, at, WINDOW).await;
+        if !(known && on_time) {
+            println!("look {look} is spoilt: scraped on time: {on_time}, looked at often enough: {known}");
+            continue;
+        }
         let found = collector.collect(&targets, at).await;
         Truth { pods: &pods, at }.check(&found.of(0).unwrap());
         let idle = found.of(1).unwrap();
         assert_eq!((idle.arrival_rate.per_second(), idle.in_flight, idle.latency), (0.0, 0.0, None));
         let absent = found.of(2).unwrap_err();
         assert_eq!(absent, MetricsFault::Missing(Metric::Age));
-        tokio::time::sleep(Duration::from_millis(1300)).await;
+        good += 1;
+        if good == GOOD {
+            break;
+        }
     }
+    assert_eq!(good, GOOD, "the other looks of {LOOKS} were spoilt: this machine is too busy");
     prometheus.kill();
     let found = collector.collect(&targets, settled()).await;
     for (k, target) in targets.iter().enumerate() {

@@ -6,6 +6,8 @@
 //! rate is, and it must lie between the least and the greatest of these. The counters of a scrape are read a little after
 //! the time that it is given: at most [`READ_WITHIN`]. That time is a whole number of seconds after that of the one before,
 //! unless the scrape was late by more than 2 ms (`scrape.timestamp-tolerance`), as on a busy machine: at most [`LATE`].
+//! Where either was not so, nothing is known of a rate: Prometheus itself says it, and so such a moment is passed over
+//! ([`Prometheus::on_time`](super::server::Prometheus::on_time)).
 
 use autoscale_core::units::Timestamp;
 use autoscale_live::demo::service::Service;
@@ -19,10 +21,12 @@ use tokio::task::JoinSet;
 pub(super) const READ_WITHIN: Duration = Duration::from_millis(100);
 
 /// A scrape may be later than it should be.
-const LATE: Duration = Duration::from_millis(50);
+pub(super) const LATE: Duration = Duration::from_millis(50);
 
 /// Between two looks at the service.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Gauges change unseen between looks that are further apart.
+const LOOKED_WITHIN: Duration = Duration::from_millis(50);
 
 type Page = BTreeMap<String, f64>;
 
@@ -59,7 +63,11 @@ impl History {
             let mut ticks = tokio::time::interval(LOOK_EVERY);
             loop {
                 ticks.tick().await;
-                kept.0.lock().unwrap().push((SystemClock.now(), numbers(&service.page())));
+                let (at, page) = (SystemClock.now(), service.page());
+                // Otherwise it may be of any moment since, and is as good as none.
+                if SystemClock.now().since(at) < LOOK_EVERY {
+                    kept.0.lock().unwrap().push((at, numbers(&page)));
+                }
             }
         });
         history
@@ -73,9 +81,9 @@ impl History {
         let before = |t: Timestamp| value(looks.partition_point(|look| look.0 <= t).saturating_sub(1));
         let after = |t: Timestamp| value(looks.partition_point(|look| look.0 < t).min(looks.len() - 1));
         let apart = Duration::from_secs(u64::from(window) - 1);
-        // Each covers all phases down to the next.
+        // Each covers all phases down to the next. One that is late itself should have been there a little earlier.
         let step = Duration::from_millis(10);
-        let phases = (0..100).map(|k| t - step * k);
+        let phases = (0..100 + LATE.as_millis() as u32 / 10).map(|k| t - step * k);
         let rates = phases.map(|newest| {
             let oldest = newest - apart;
             let least = before(newest - step) - after(oldest + LATE + READ_WITHIN);
@@ -97,11 +105,21 @@ impl History {
         (value(t) - value(t - window)) / window.as_secs_f64()
     }
 
+    /// Whether it was looked at often enough around `t` to know its gauges then.
+    pub(super) fn knows(&self, t: Timestamp) -> bool {
+        let looks = self.0.lock().unwrap();
+        let (from, to) = (newest_since(t), t + LATE + READ_WITHIN);
+        let near: Vec<Timestamp> = looks.iter().map(|look| look.0).filter(|&at| from <= at).collect();
+        near.last().is_some_and(|&last| to <= last)
+            && near[0].since(from) <= LOOKED_WITHIN
+            && near.windows(2).all(|pair| pair[1].since(pair[0]) <= LOOKED_WITHIN)
+    }
+
     /// What this gauge was at any of the scrapes that may be the newest at `t`. Between two looks a request may have come
     /// or gone.
     pub(super) fn gauge(&self, series: &str, t: Timestamp) -> Between {
         let looks = self.0.lock().unwrap();
-        let (from, to) = (t - Duration::from_secs(1) - LOOK_EVERY, t + READ_WITHIN);
+        let (from, to) = (newest_since(t), t + READ_WITHIN);
         let values = looks.iter().filter(|look| from <= look.0 && look.0 <= to).map(|look| look.1[series]);
         let seen = values.fold(None, |seen: Option<Between>, value| {
             let seen = seen.unwrap_or(Between { low: value, high: value });
@@ -122,6 +140,11 @@ impl History {
         bounds.sort_by(|a, b| number(a).total_cmp(&number(b)));
         bounds
     }
+}
+
+/// From when the newest sample at `t` is at the earliest; the look before it counts, too.
+fn newest_since(t: Timestamp) -> Timestamp {
+    t - Duration::from_secs(1) - LATE - LOOK_EVERY
 }
 
 /// Of a bound or a value.

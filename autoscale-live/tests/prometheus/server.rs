@@ -1,5 +1,9 @@
 //! A Prometheus of one's own.
 
+use super::history::{LATE, READ_WITHIN};
+use autoscale_core::units::Timestamp;
+use reqwest::Url;
+use serde_json::Value;
 use std::fmt::Write;
 use std::fs::File;
 use std::net::TcpListener;
@@ -52,6 +56,20 @@ impl Prometheus {
         started
     }
 
+    /// Whether at `at` the samples at both ends of such a window were scraped when they should have been, of each of so
+    /// many pods, by what Prometheus keeps of its own scrapes.
+    pub(super) async fn on_time(&self, pods: usize, at: Timestamp, window: u32) -> bool {
+        let (query, time) = (format!("scrape_duration_seconds[{window}s]"), at.as_secs_f64().to_string());
+        let url = format!("{}/api/v1/query", self.url);
+        let url = Url::parse_with_params(&url, [("query", query), ("time", time)]).unwrap();
+        let answer = super::pods::client().get(url).send().await.unwrap().text().await.unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let series = answer["data"]["result"].as_array().unwrap();
+        let end = at.as_secs_f64();
+        series.len() == pods
+            && series.iter().all(|one| are_on_time(one["values"].as_array().unwrap(), end, window))
+    }
+
     async fn wait_until_ready(&mut self) {
         let client = super::pods::client();
         let ready = format!("{}/-/ready", self.url);
@@ -79,6 +97,20 @@ impl Drop for Prometheus {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Scrapes in the window to `end`, each with its time and how many seconds it took.
+fn are_on_time(scrapes: &[Value], end: f64, window: u32) -> bool {
+    // With a gap of more than 1.1 intervals at an end, Prometheus takes it that the series begins or ends there.
+    const NEAR: f64 = 1.05;
+    let [oldest, .., newest] = scrapes else { return false };
+    let [first, last] = [oldest, newest].map(|scrape| scrape[0].as_f64().unwrap());
+    let lasted = |scrape: &Value| scrape[1].as_str().unwrap().parse::<f64>().unwrap();
+    let window = f64::from(window);
+    first - (end - window) <= NEAR
+        && end - last <= NEAR
+        && (last - first - (window - 1.0)).abs() <= LATE.as_secs_f64()
+        && lasted(oldest).max(lasted(newest)) <= READ_WITHIN.as_secs_f64()
 }
 
 fn configuration(scraped: &[Scraped]) -> String {

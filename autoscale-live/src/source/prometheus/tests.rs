@@ -75,7 +75,7 @@ async fn collect(config: PrometheusConfig, name: &str) -> Result<ServiceMetrics,
 /// A stub whose answer to queries that hold `part` is another one.
 async fn failing(part: &'static str, otherwise: fn() -> Response) -> PrometheusConfig {
     let answer = move |query: &str| if query.contains(part) { otherwise() } else { vector("2", &[]) };
-    PrometheusConfig { timeout_ms: 400, ..PrometheusConfig::at(&stub(answer).await.0) }
+    PrometheusConfig { timeout_ms: 60_000, ..PrometheusConfig::at(&stub(answer).await.0) }
 }
 
 #[tokio::test]
@@ -200,7 +200,7 @@ async fn silence_is_a_fault_in_time() {
     let fault = collect(config, "web").await.unwrap_err();
     assert!(fault.to_string().contains("all queries together have 200ms"), "{fault}");
     drop(listener);
-    let gone = collect(PrometheusConfig { timeout_ms: 400, ..PrometheusConfig::at(&url) }, "web").await;
+    let gone = collect(PrometheusConfig { timeout_ms: 60_000, ..PrometheusConfig::at(&url) }, "web").await;
     let fault = gone.unwrap_err().to_string();
     assert!(fault.contains("refused"), "{fault}");
 }

@@ -1,5 +1,6 @@
 //! A real Prometheus that scrapes each second.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -24,8 +25,7 @@ scrape_configs:
 "
         );
         std::fs::write(folder.join("prometheus.yml"), config).unwrap();
-        // Free a moment ago; nobody else takes ports at random here.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let child = run(&folder, port);
         Self { folder, port, child }
     }
@@ -48,6 +48,13 @@ impl Drop for Prometheus {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// One below those that the system gives out by itself: nobody is given it while Prometheus is away.
+fn free_port() -> u16 {
+    let first = std::process::id() % 20_000;
+    let mut ports = (0..20_000).map(|k| 12_000 + ((first + k) % 20_000) as u16);
+    ports.find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok()).expect("one of them is free")
 }
 
 fn run(folder: &Path, port: u16) -> Child {

@@ -6,7 +6,6 @@
 
 use super::metrics_api::{Answer, Asked};
 use super::recorder::History;
-use super::stage::SYNC;
 use autoscale_core::limits::ScalingLimits;
 use autoscale_core::policy::{LastWrite, Observation, Policy, Target, WorkloadStatus};
 use autoscale_core::sample::{PodSample, Reading, UsageSample};
@@ -20,6 +19,9 @@ use std::time::Duration;
 
 /// So long before and after a change either state will do.
 const REACH: Duration = Duration::from_secs(2);
+/// The real one takes the time again and again while it looks, and here it is that of its first request. So it may take
+/// something to be older or younger than it is here by this, when nothing else fits.
+const JITTER: Duration = Duration::from_millis(100);
 /// So many ways to the same outcome are followed.
 const MOST_WAYS: usize = 64;
 
@@ -50,9 +52,18 @@ impl Sync {
     }
 }
 
-/// The looks that requests belong to; an HPA with several metrics asks for one right after the other.
+/// The looks that requests belong to: each asks for each metric once, however long that takes.
 pub(super) fn syncs(asked: &[Asked]) -> Vec<Sync> {
-    asked.chunk_by(|one, next| next.at.since(one.at) < SYNC / 2).map(Sync::of).collect()
+    let (mut syncs, mut begun) = (Vec::new(), 0);
+    for (k, one) in asked.iter().enumerate() {
+        if asked[begun..k].iter().any(|before| before.metric == one.metric) {
+            syncs.push(Sync::of(&asked[begun..k]));
+            begun = k;
+        }
+    }
+    // The last one may not be over.
+    syncs.extend((begun < asked.len()).then(|| Sync::of(&asked[begun..])));
+    syncs
 }
 
 /// What a look led to: the count, and all that the HPA shows.
@@ -129,7 +140,7 @@ struct Way {
 }
 
 impl Way {
-    fn look(&self, sync: &Sync, spec: Replicas, world: &World) -> (Self, Outcome) {
+    fn look(&self, sync: &Sync, now: Timestamp, spec: Replicas, world: &World) -> (Self, Outcome) {
         let Self { mut hpa, wrote, .. } = self.clone();
         let mut pods = world.pods.clone();
         for pod in &mut pods {
@@ -141,7 +152,7 @@ impl Way {
             Some(_) => LastWrite::Failed,
         };
         let decision = hpa.decide(&Observation {
-            now: sync.at,
+            now,
             time_of_week: TimeOfWeek::MONDAY,
             workload: WorkloadStatus { spec, status: world.status, last_write },
             pods: &pods,
@@ -176,11 +187,32 @@ impl Way {
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     pub(super) syncs: usize,
-    /// Of these, how many agree on the pods of a moment before or after only.
+    /// Of these, how many agree on the pods of a moment before or after only, or by a clock that is a little off.
     pub(super) excused: usize,
+    /// Looks beside these that nothing was heard of before the next one, and that should have been heard of.
+    pub(super) unheard: usize,
     pub(super) differences: Vec<String>,
     /// How often the emulated one decided by which rule.
     pub(super) rules: BTreeMap<&'static str, usize>,
+}
+
+impl Verdict {
+    fn followed(&mut self, way: &Way) {
+        self.syncs += 1;
+        *self.rules.entry(way.rule).or_default() += 1;
+    }
+}
+
+/// The ways without repetitions, not too many.
+fn distinct(all: impl Iterator<Item = Way>) -> Vec<Way> {
+    let mut ways: Vec<Way> = Vec::new();
+    for way in all {
+        if !ways.contains(&way) {
+            ways.push(way);
+        }
+    }
+    ways.truncate(MOST_WAYS);
+    ways
 }
 
 /// Follows all looks whose outcome is known.
@@ -189,32 +221,46 @@ pub(super) fn compare(history: &History, syncs: &[Sync], hpa: Hpa) -> Verdict {
     let mut verdict = Verdict::default();
     for (sync, next) in syncs.iter().zip(&syncs[1..]) {
         let spec = history.counts_at(sync.at).spec;
-        let status = history.status_at(next.at).expect("the HPA shows something after a look");
-        let real = Outcome::in_cluster(history.counts_at(next.at).spec, status);
         let worlds = worlds(history, sync.at);
-        let looks = |world: &World| ways.iter().map(|way| way.look(sync, spec, world)).collect::<Vec<_>>();
-        let as_recorded = looks(&worlds[0]);
-        let agrees = as_recorded.iter().any(|(_, outcome)| *outcome == real);
-        let mut fitting: Vec<Way> = Vec::new();
-        for (way, outcome) in as_recorded.iter().cloned().chain(worlds[1..].iter().flat_map(looks)) {
-            if outcome == real && !fitting.contains(&way) {
-                fitting.push(way);
+        let looks = |now: Timestamp, worlds: &[World]| {
+            let each = |world| ways.iter().map(move |way| way.look(sync, now, spec, world));
+            worlds.iter().flat_map(each).collect::<Vec<_>>()
+        };
+        let shown = history.status_at(next.at);
+        let real = shown.map(|(_, status)| Outcome::in_cluster(history.counts_at(next.at).spec, status));
+        let is_real = |outcome: &Outcome| real.as_ref() == Some(outcome);
+        let fitting = |looks: Vec<(Way, Outcome)>| {
+            distinct(looks.into_iter().filter(|(_, outcome)| is_real(outcome)).map(|(way, _)| way))
+        };
+        let all = looks(sync.at, &worlds);
+        let mut fit = fitting(all.clone());
+        if shown.is_none_or(|(seen, _)| *seen < sync.at) {
+            // Nothing is written where nothing changes, and what is may be heard of too late: all ways are still open.
+            match fit.first() {
+                None => verdict.unheard += 1,
+                Some(way) => verdict.followed(way),
             }
+            ways = distinct(fit.into_iter().chain(all.into_iter().map(|(way, _)| way)));
+            continue;
         }
-        fitting.truncate(MOST_WAYS);
-        verdict.syncs += 1;
-        if fitting.is_empty() {
+        let as_recorded = looks(sync.at, &worlds[..1]);
+        let agrees = as_recorded.iter().any(|(_, outcome)| is_real(outcome));
+        if fit.is_empty() {
+            let around = [sync.at + JITTER, sync.at - JITTER];
+            fit = fitting(around.into_iter().flat_map(|now| looks(now, &worlds)).collect());
+        }
+        if fit.is_empty() {
             let (way, outcome) = as_recorded.into_iter().next().expect("there is always a way");
             let emulated = (way.rule, outcome);
             verdict
                 .differences
                 .push(format!("at {:?} with {spec} pods: {emulated:?}, really {real:?}", sync.at));
-            fitting.push(way);
+            fit.push(way);
         } else if !agrees {
             verdict.excused += 1;
         }
-        *verdict.rules.entry(fitting[0].rule).or_default() += 1;
-        ways = fitting;
+        verdict.followed(&fit[0]);
+        ways = fit;
     }
     verdict
 }
