@@ -144,6 +144,8 @@ struct Slot<T> {
     actions: Vec<u16>,
     /// Nothing is left to do here.
     rests: bool,
+    /// The episode has been taken on, but not begun.
+    due: bool,
     /// What the task showed before the step, what is privileged included.
     features: Vec<f32>,
     mask: ActionMask,
@@ -153,13 +155,17 @@ impl<T: Task> Slot<T> {
     fn new(env: usize, task: T) -> Self {
         let mask = ActionMask::all(task.action_count());
         let (actions, features) = (Vec::new(), Vec::new());
-        Self { env, task, episode: 0, return_: 0.0, actions, rests: true, features, mask }
+        Self { env, task, episode: 0, return_: 0.0, actions, rests: true, due: false, features, mask }
     }
 
-    fn start(&mut self, episode: u64, seed: Seed) {
-        self.task.reset(seed);
-        (self.episode, self.return_, self.rests) = (episode, 0.0, false);
+    fn take_on(&mut self, episode: u64) {
+        (self.episode, self.return_, self.rests, self.due) = (episode, 0.0, false, true);
         self.actions.clear();
+    }
+
+    fn start(&mut self, seed: Seed) {
+        self.task.reset(seed);
+        self.due = false;
         self.look();
     }
 
@@ -170,7 +176,8 @@ impl<T: Task> Slot<T> {
 
     /// Takes these actions from the start of the episode on.
     fn replay(&mut self, begun: &Begun, seed: Seed) -> Result<Option<EpisodeEnd>, EpisodeOver> {
-        self.start(begun.episode, seed);
+        self.take_on(begun.episode);
+        self.start(seed);
         let mut end = None;
         for &action in &begun.actions {
             let step = self.task.step(ActionIndex(action))?;
@@ -211,6 +218,20 @@ fn take_up<T: Task>(
         }
     }
     Ok(())
+}
+
+/// Begins the episodes that were taken on: a world takes as long for its warm-up as for some ten steps.
+fn start_due<T: Task + Send>(
+    slots: &mut [Slot<T>],
+    seeds: &(impl Fn(u64) -> Seed + Sync),
+    stepping: Stepping,
+) {
+    let mut due: Vec<&mut Slot<T>> = slots.iter_mut().filter(|slot| slot.due).collect();
+    let start = |slot: &mut &mut Slot<T>| slot.start(seeds(slot.episode));
+    match stepping {
+        Stepping::Parallel if due.len() > 1 => due.par_iter_mut().for_each(start),
+        _ => due.iter_mut().for_each(start),
+    }
 }
 
 /// Training cannot go on.
@@ -273,10 +294,11 @@ pub fn train<T: Task + Send, L: Learner, O: TrainObserver<T, L>>(
     if steps == 0 {
         for slot in &mut slots {
             if next < until {
-                slot.start(next, seeds(next));
+                slot.take_on(next);
                 next += 1;
             }
         }
+        start_due(&mut slots, &seeds, stepping);
     }
     slots.retain(|slot| !slot.rests);
 
@@ -330,13 +352,14 @@ pub fn train<T: Task + Send, L: Learner, O: TrainObserver<T, L>>(
                 let known = (slot.summary(seed, end), observer.detail(&slot.task), begun);
                 waiting.insert(slot.episode, known);
                 if next < until {
-                    slot.start(next, seeds(next));
+                    slot.take_on(next);
                     next += 1;
                 } else {
                     slot.rests = true;
                 }
             }
         }
+        start_due(&mut slots, &seeds, stepping);
         slots.retain(|slot| !slot.rests);
         while let Some((summary, detail, _)) = waiting.remove(&report) {
             observer.episode(&summary, detail);

@@ -9,23 +9,28 @@ use crate::settings::Settings;
 use anyhow::Result;
 use autoscale_agents::checkpoint::Checkpoint;
 use autoscale_agents::learned::LearnedPolicy;
+use autoscale_core::policy::{Cadence, Policy};
 use autoscale_core::record::EpisodeRecord;
+use autoscale_core::reward::RewardWeights;
 use autoscale_core::seed::{Branch, Seed};
 use autoscale_core::units::Replicas;
 use autoscale_eval::compare::{Row, compare};
 use autoscale_eval::report::{text_table, write_csv};
 use autoscale_eval::scores::{Scores, episode_return};
-use autoscale_eval::suite::{Contender, PolicyEpisodes, run_suite};
+use autoscale_eval::suite::{Contender, PolicyEpisodes, Starts, run_suite};
+use autoscale_eval::tune::Halving;
 use autoscale_policies::fixed::Fixed;
 use autoscale_policies::hpa::{Hpa, HpaConfig};
-use autoscale_sim::engine::Simulator;
+use autoscale_sim::engine::{Detail, Simulator};
 use autoscale_sim::scenario::{Engine, Scenario};
 use autoscale_sim::world::World;
+use indicatif::ProgressBar;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Training episodes on which the rivals are found.
-const SEARCH_EPISODES: u64 = 30;
+const SEARCH_EPISODES: u64 = Halving::FEW.episodes();
 /// The policies of a comparison.
 pub(crate) const CONTENDERS: u64 = 4;
 
@@ -159,70 +164,88 @@ pub(crate) fn constant_search(scenario: &Scenario) -> u64 {
     constants(scenario).len() as u64 * SEARCH_EPISODES
 }
 
-/// The constant count with the highest return on training episodes.
+/// The constant count with the lowest cost on training episodes.
 fn best_constant(scenario: &Arc<Scenario>, root: Seed, output: OutputArgs) -> Replicas {
     let grid = constants(scenario);
     let interval = scenario.control_interval();
-    let contenders: Vec<Contender<'_>> =
-        grid.iter().map(|&n| Contender::new("constant", move |_| Fixed::new(n, interval))).collect();
-    grid[best(scenario, &contenders, root, "constant", output)]
+    let policies: Vec<Fixed> = grid.iter().map(|&n| Fixed::new(n, interval)).collect();
+    let training = Training::of(scenario, root, Cadence::every(interval));
+    let bar = progress::bar(constant_search(scenario), "constant", output);
+    let costs = training.costs(&policies, 0..SEARCH_EPISODES, &bar);
+    bar.finish_and_clear();
+    let totals: Vec<f64> = costs.iter().map(|costs| costs.iter().sum()).collect();
+    let best = (0..grid.len()).min_by(|&a, &b| totals[a].total_cmp(&totals[b]));
+    grid[best.expect("there are constants")]
 }
 
-/// Down-scale stabilisation windows that are tried, in seconds.
+/// Down-scale stabilisation windows that are tried, in seconds, the default first.
 const WINDOWS: [u32; 5] = [300, 120, 60, 30, 0];
-/// Utilisation targets that are tried, in percent of the request.
-const TARGETS: [u32; 5] = [80, 60, 70, 90, 100];
-/// Episodes that the search for the best HPA takes.
-pub(crate) const HPA_SEARCH: u64 = (WINDOWS.len() + TARGETS.len()) as u64 * SEARCH_EPISODES;
+/// Utilisation targets that are tried besides the default, in percent of the request.
+const TARGETS: [u32; 4] = [60, 70, 90, 100];
 
-/// The HPA's most telling parameters by their return on training episodes: first the down-scale window at the
-/// default target, then the target.
+/// Episodes that the search for the best HPA takes.
+pub(crate) fn hpa_search() -> u64 {
+    Halving::FEW.cost(WINDOWS.len() as u64) + Halving::FEW.cost(TARGETS.len() as u64)
+}
+
+/// The HPA's most telling parameters by their cost on training episodes: first the down-scale window at the
+/// default target, then whether another target is better.
 pub(crate) fn tuned_hpa(scenario: &Scenario, root: Seed, output: OutputArgs) -> Result<HpaConfig> {
-    let scenario = searched(scenario);
-    let mut config = HpaConfig::default();
+    let standard = HpaConfig::default();
     let windows = WINDOWS.map(|window| {
-        let mut config = config.clone();
+        let mut config = standard.clone();
         config.behavior.scale_down.stabilization_window_seconds = window;
         config
     });
-    config = best_hpa(&scenario, &windows, root, output)?;
+    let cadence = Hpa::new(standard)?.cadence();
+    let training = Training::of(&searched(scenario), root, cadence);
+    let bar = progress::bar(hpa_search(), "tune HPA", output);
+    let (config, cost) = training.best_hpa(&windows, &bar);
     let targets = TARGETS.map(|percent| HpaConfig { target_utilization_percent: percent, ..config.clone() });
-    best_hpa(&scenario, &targets, root, output)
-}
-
-fn best_hpa(
-    scenario: &Arc<Scenario>,
-    configs: &[HpaConfig],
-    root: Seed,
-    output: OutputArgs,
-) -> Result<HpaConfig> {
-    let hpas = configs.iter().cloned().map(Hpa::new).collect::<Result<Vec<_>, _>>()?;
-    let contenders: Vec<Contender<'_>> =
-        hpas.iter().map(|hpa| Contender::new("hpa", |_| hpa.clone())).collect();
-    Ok(configs[best(scenario, &contenders, root, "tune HPA", output)].clone())
-}
-
-/// The index of the contender with the highest return on training episodes; the first of equals.
-fn best(
-    scenario: &Arc<Scenario>,
-    contenders: &[Contender<'_>],
-    root: Seed,
-    what: &'static str,
-    output: OutputArgs,
-) -> usize {
-    let seeds: Vec<Seed> = (0..SEARCH_EPISODES).map(|k| root.episode(Branch::Train, k)).collect();
-    let bar = progress::bar(SEARCH_EPISODES * contenders.len() as u64, what, output);
-    // Copied for each episode: a flow takes long to prepare.
-    let world =
-        Simulator::new(Arc::clone(scenario), scenario.training_episode()).expect("its engine was checked");
-    let keep = |episode: &EpisodeRecord| {
-        bar.inc(1);
-        episode_return(episode, &scenario.weights())
-    };
-    let results = run_suite(contenders, || world.clone(), &seeds, keep);
+    let (other, less) = training.best_hpa(&targets, &bar);
     bar.finish_and_clear();
-    let totals: Vec<f64> = results.iter().map(|r| r.episodes.iter().sum()).collect();
-    (0..totals.len()).rev().max_by(|&a, &b| totals[a].total_cmp(&totals[b])).unwrap_or(0)
+    Ok(if less < cost { other } else { config })
+}
+
+/// Training episodes on which rivals are searched for.
+struct Training {
+    starts: Starts<Simulator>,
+    weights: RewardWeights,
+}
+
+impl Training {
+    /// Those below `root`, for policies of this cadence.
+    fn of(scenario: &Arc<Scenario>, root: Seed, cadence: Cadence) -> Self {
+        let world = Simulator::new(Arc::clone(scenario), scenario.training_episode())
+            .expect("its engine was checked")
+            .with_detail(Detail::ResourceMetrics);
+        let seeds: Vec<Seed> = (0..SEARCH_EPISODES).map(|k| root.episode(Branch::Train, k)).collect();
+        Self { starts: Starts::of(&world, &seeds, cadence), weights: scenario.weights() }
+    }
+
+    /// What each policy costs an hour on each of these episodes. They see no history: see [`Detail`].
+    fn costs<P: Policy + Clone + Sync>(
+        &self,
+        policies: &[P],
+        episodes: Range<u64>,
+        bar: &ProgressBar,
+    ) -> Vec<Vec<f64>> {
+        let keep = |episode: &EpisodeRecord| {
+            bar.inc(1);
+            -episode_return(episode, &self.weights)
+        };
+        self.starts.run(policies, episodes.start as usize..episodes.end as usize, keep)
+    }
+
+    /// The cheapest of these, and its mean cost an hour on all episodes.
+    fn best_hpa(&self, configs: &[HpaConfig], bar: &ProgressBar) -> (HpaConfig, f64) {
+        let hpa = |config: &HpaConfig| Hpa::new(config.clone()).expect("what is tried is in range");
+        let costs = |configs: &[HpaConfig], episodes| {
+            let hpas: Vec<Hpa> = configs.iter().map(hpa).collect();
+            self.costs(&hpas, episodes, bar)
+        };
+        Halving::FEW.search(configs, costs).swap_remove(0)
+    }
 }
 
 impl Comparison {
@@ -276,5 +299,65 @@ impl Comparison {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each policy costs on the episodes as anybody would run them, with all that they show.
+    fn as_usual<P: Policy + Clone + Send + Sync + 'static>(
+        scenario: &Arc<Scenario>,
+        root: Seed,
+        policies: &[P],
+    ) -> Vec<Vec<f64>> {
+        let world = Simulator::new(Arc::clone(scenario), scenario.training_episode()).expect("its engine");
+        let seeds: Vec<Seed> = (0..SEARCH_EPISODES).map(|k| root.episode(Branch::Train, k)).collect();
+        let contender = |policy: &P| {
+            let policy = policy.clone();
+            Contender::new("rival", move |_| policy.clone())
+        };
+        let contenders: Vec<Contender<'_>> = policies.iter().map(contender).collect();
+        let keep = |episode: &EpisodeRecord| -episode_return(episode, &scenario.weights());
+        let results = run_suite(&contenders, || world.clone(), &seeds, keep);
+        results.into_iter().map(|policy| policy.episodes).collect()
+    }
+
+    #[test]
+    fn rivals_are_found_on_what_episodes_cost() {
+        let root = Seed::root(1);
+        let small =
+            "[episode]\ntraining_s = 300\nevaluation_s = 300\n[load]\nkind = \"constant\"\nrps = 60\n";
+        let small = Scenario::from_toml(&format!("name = \"small\"\npreset = \"fast\"\n{small}"), "small");
+        let small = Arc::new(small.expect("valid").on(Branch::Train));
+        let flow = searched(&Scenario::builtin("match-day").expect("built in"));
+        let hpas = WINDOWS.map(|window| {
+            let mut config = HpaConfig::default();
+            config.behavior.scale_down.stabilization_window_seconds = window;
+            Hpa::new(config).expect("in range")
+        });
+        for scenario in [flow, small] {
+            let bar = ProgressBar::hidden();
+            let training = Training::of(&scenario, root, hpas[0].cadence());
+            let costs = training.costs(&hpas, 0..SEARCH_EPISODES, &bar);
+            assert_eq!(costs, as_usual(&scenario, root, &hpas), "{}", scenario.name());
+            let counts = [2, 9].map(|n| Fixed::new(Replicas::new(n), scenario.control_interval()));
+            let training = Training::of(&scenario, root, counts[0].cadence());
+            let costs = training.costs(&counts, 0..SEARCH_EPISODES, &bar);
+            assert_eq!(costs, as_usual(&scenario, root, &counts), "{}", scenario.name());
+        }
+    }
+
+    /// On these seeds halving finds what running all to the end would, which experiments rest on.
+    #[test]
+    fn the_tuned_hpa_of_experiments_is_the_same() {
+        let scenario = Scenario::builtin("match-day").expect("built in");
+        let quiet = OutputArgs { json: false, quiet: true };
+        for (seed, window) in [(1, 30), (11, 30), (12, 0), (13, 30)] {
+            let found = tuned_hpa(&scenario, Seed::root(seed), quiet).expect("in range");
+            let window_found = found.behavior.scale_down.stabilization_window_seconds;
+            assert_eq!((window_found, found.target_utilization_percent), (window, 80), "seed {seed}");
+        }
     }
 }

@@ -322,7 +322,7 @@ pub(crate) struct TuneArgs {
     /// How requests are simulated in the search; the best are compared by single requests in any case.
     #[arg(long, value_enum)]
     pub(crate) engine: Option<EngineArg>,
-    /// Training episodes that the search may run, at least 756.
+    /// Training episodes that the search may run, at least 324.
     #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub(crate) budget: u64,
     /// Validation episodes on which the best are compared.
@@ -485,6 +485,6 @@ mod tests {
         let tune = command.find_subcommand("tune").expect("a command");
         let budget = tune.get_arguments().find(|a| a.get_id() == "budget").expect("a flag");
         let help = budget.get_help().expect("it has help").to_string();
-        assert!(help.contains(&format!("at least {}", 2 * Halving::LEAST)), "{help}");
+        assert!(help.contains(&format!("at least {}", 2 * Halving::BROAD.least())), "{help}");
     }
 }

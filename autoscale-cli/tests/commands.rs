@@ -586,7 +586,7 @@ fn a_rule_is_tuned_and_what_comes_out_is_a_policy() {
     }
     assert!(
         refusal(folder.path(), &["tune", "--budget", "10"])
-            .contains("budget: 10 is not allowed; expected at least 756")
+            .contains("budget: 10 is not allowed; expected at least 324")
     );
     assert!(refusal(folder.path(), &["evaluate", "--policies", "hpa,best"]).contains("expected hpa"));
 }

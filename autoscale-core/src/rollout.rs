@@ -41,6 +41,15 @@ pub fn run_episode<E: Environment + ?Sized, P: Policy + ?Sized>(
 ) -> EpisodeTotals {
     policy.reset(seed.child("policy"));
     environment.reset(seed, policy.cadence());
+    run_from_start(environment, policy, sink)
+}
+
+/// The same in an environment that was reset for the policy's cadence, with a policy that was reset.
+pub fn run_from_start<E: Environment + ?Sized, P: Policy + ?Sized>(
+    environment: &mut E,
+    policy: &mut P,
+    sink: &mut impl StepSink,
+) -> EpisodeTotals {
     let mut totals = EpisodeTotals { steps: 0, reward: RewardTerms::default(), end: EpisodeEnd::Truncated };
     loop {
         let observation = environment.observe();

@@ -1,11 +1,12 @@
 //! Policies on the same episodes: paired, parallel, the same whatever the number of threads.
 
 use autoscale_core::environment::Environment;
-use autoscale_core::policy::Policy;
+use autoscale_core::policy::{Cadence, Policy};
 use autoscale_core::record::EpisodeRecord;
-use autoscale_core::rollout::run_episode;
+use autoscale_core::rollout::{run_episode, run_from_start};
 use autoscale_core::seed::Seed;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Makes a fresh policy for the episode of a seed (only a clairvoyant looks at the seed).
 pub type PolicyFactory<'a> = Box<dyn Fn(Seed) -> Box<dyn Policy> + Send + Sync + 'a>;
@@ -64,6 +65,47 @@ pub fn run_suite<E: Environment, T: Send>(
     results
 }
 
+/// The episodes of some seeds as they are when the first decision is due. For many policies of one cadence they are
+/// copied from here, for a load takes long to draw.
+pub struct Starts<E> {
+    cadence: Cadence,
+    episodes: Vec<(Seed, E)>,
+}
+
+impl<E: Environment + Clone + Send + Sync> Starts<E> {
+    /// Those of `world` for policies of this cadence.
+    pub fn of(world: &E, seeds: &[Seed], cadence: Cadence) -> Self {
+        let start = |&seed: &Seed| {
+            let mut world = world.clone();
+            world.reset(seed, cadence);
+            (seed, world)
+        };
+        Self { cadence, episodes: seeds.par_iter().map(start).collect() }
+    }
+
+    /// Runs each of the policies on these of the episodes; what is kept of them is as in [`run_suite`].
+    ///
+    /// # Panics
+    /// When a policy has another cadence.
+    pub fn run<P: Policy + Clone + Sync, T: Send>(
+        &self,
+        policies: &[P],
+        episodes: Range<usize>,
+        keep: impl Fn(&EpisodeRecord) -> T + Sync,
+    ) -> Vec<Vec<T>> {
+        assert!(policies.iter().all(|policy| policy.cadence() == self.cadence), "policies of one cadence");
+        let episodes = &self.episodes[episodes];
+        let run = |policy: &P, (seed, start): &(Seed, E)| {
+            let (mut policy, mut world) = (policy.clone(), start.clone());
+            policy.reset(seed.child("policy"));
+            run_from_start(&mut world, &mut policy, &mut ());
+            keep(world.record())
+        };
+        let each = |policy: &P| episodes.par_iter().map(|start| run(policy, start)).collect();
+        policies.par_iter().map(each).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +130,12 @@ mod tests {
             assert_eq!(result.name, pods.to_string());
             assert_eq!(result.episodes.iter().map(|e| e.seed).collect::<Vec<_>>(), seeds);
             assert!(result.episodes.iter().all(|e| e.initial_replicas == Replicas::new(pods)));
+        }
+        let policies: Vec<Ask> = (2..5).map(Ask).collect();
+        let starts = Starts::of(&one_step(), &seeds, policies[0].cadence());
+        let again = starts.run(&policies, 5..15, EpisodeRecord::clone);
+        for (result, again) in results.iter().zip(again) {
+            assert_eq!(result.episodes[5..15], again);
         }
     }
 }

@@ -10,6 +10,7 @@ use autoscale_core::units::{Replicas, RequestRate, TimeOfWeek, Timestamp};
 use std::time::Duration;
 
 /// Episodes of one step, whose record keeps the seed and what was asked for.
+#[derive(Clone)]
 pub(crate) struct OneStep {
     limits: ScalingLimits,
     record: EpisodeRecord,
@@ -59,6 +60,7 @@ impl Environment for OneStep {
 }
 
 /// Asks for so many pods.
+#[derive(Clone)]
 pub(crate) struct Ask(pub(crate) u32);
 
 impl Policy for Ask {

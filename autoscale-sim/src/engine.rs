@@ -13,6 +13,19 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What an episode shows and writes down. Nothing that happens in it depends on that, but for what a policy does that
+/// misses something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// All.
+    #[default]
+    All,
+    /// Response times in the record may be left out, for who only wants returns.
+    NoResponseTimes,
+    /// So may what Prometheus would show: for policies that look at pods and their usage alone, and never at the history.
+    ResourceMetrics,
+}
+
 /// A world simulated by the engine that its scenario names.
 #[derive(Clone, Debug)]
 pub enum Simulator {
@@ -32,6 +45,16 @@ impl Simulator {
             Engine::Request => Self::Request(Box::new(World::new(scenario, length))),
             Engine::Fluid => Self::Fluid(Box::new(FluidWorld::new(scenario, length)?)),
         })
+    }
+
+    /// Leaves out, from the next reset on, what nobody looks at. The request engine leaves out nothing, for it would
+    /// save next to no time.
+    #[must_use]
+    pub fn with_detail(self, detail: Detail) -> Self {
+        match self {
+            Self::Fluid(world) => Self::Fluid(Box::new(world.with_detail(detail))),
+            request @ Self::Request(_) => request,
+        }
     }
 }
 

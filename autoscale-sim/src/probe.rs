@@ -10,6 +10,7 @@ mod scrape;
 pub(crate) use kubelet::{Kubelet, MetricsServer};
 pub(crate) use scrape::{Aggregates, Exporter, Gauges, Prometheus};
 
+use crate::prometheus::{Bucket, monotone, quantile};
 use autoscale_core::measurement::LatencySummary;
 use std::time::Duration;
 
@@ -31,6 +32,20 @@ pub(crate) fn summarize(latencies: &mut [f32]) -> Option<LatencySummary> {
     let p90 = select(rank(0.95) + 1, 0.90);
     let p50 = select(rank(0.90) + 1, 0.50);
     Some(LatencySummary { mean: Duration::from_secs_f64(mean), p50, p90, p95, p99 })
+}
+
+/// What dashboards show of response times with this mean, in seconds, and these buckets.
+pub(crate) fn summarize_buckets(mean_s: f64, buckets: Vec<Bucket>) -> LatencySummary {
+    let buckets = monotone(buckets);
+    let time = |seconds: f64| Duration::from_secs_f64(seconds.max(0.0));
+    let quantile = |q: f64| time(quantile(q, &buckets).filter(|s| s.is_finite()).unwrap_or(0.0));
+    LatencySummary {
+        mean: time(mean_s),
+        p50: quantile(0.5),
+        p90: quantile(0.9),
+        p95: quantile(0.95),
+        p99: quantile(0.99),
+    }
 }
 
 #[cfg(test)]

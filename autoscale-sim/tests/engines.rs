@@ -4,18 +4,20 @@
 #![expect(clippy::print_stdout, reason = "how far apart they are")]
 
 use autoscale_core::contract::environment_is_sound;
-use autoscale_core::environment::Environment;
+use autoscale_core::environment::{Environment, Outcome};
+use autoscale_core::histogram::LogHistogram;
 use autoscale_core::measurement::Measurement;
-use autoscale_core::policy::{Cadence, Decision, Policy, Reason};
+use autoscale_core::policy::{Cadence, Decision, Observation, Policy, Reason};
 use autoscale_core::record::{EpisodeRecord, IntervalRecord};
-use autoscale_core::rollout::run_episode;
+use autoscale_core::rollout::{StepSink, run_episode};
+use autoscale_core::sample::PodSample;
 use autoscale_core::seed::{Branch, Seed};
 use autoscale_core::units::{Replicas, Utilization};
 use autoscale_policies::fixed::Fixed;
 use autoscale_policies::hpa::{Hpa, HpaConfig};
 use autoscale_policies::schedule::Schedule;
 use autoscale_sim::clairvoyant::clairvoyant_schedule;
-use autoscale_sim::engine::Simulator;
+use autoscale_sim::engine::{Detail, Simulator};
 use autoscale_sim::scenario::{Dispatch, Engine, Scenario};
 use proptest::prelude::*;
 use rand::RngExt;
@@ -44,6 +46,94 @@ fn the_fluid_world_is_sound() {
     for cadence in [Cadence::every(INTERVAL), Cadence::every(Duration::from_secs(2))] {
         environment_is_sound(Simulator::new(Arc::clone(&fluid), Duration::from_secs(600)).unwrap(), cadence);
     }
+}
+
+/// The pods that a policy saw at each decision.
+#[derive(Default)]
+struct Seen(Vec<Vec<PodSample>>);
+
+impl StepSink for Seen {
+    fn decided(&mut self, observation: &Observation<'_>, _: &Decision) {
+        self.0.push(observation.pods.to_vec());
+    }
+    fn stepped(&mut self, _: &Outcome) {}
+}
+
+#[test]
+fn what_is_left_out_changes_nothing_that_happens() {
+    for (name, sync_period_s) in [("match-day", 15), ("match-day", 7), ("flash-crowd", 2)] {
+        let [_, fluid] = both(name);
+        let world = Simulator::new(fluid, HOUR).unwrap();
+        let run = |detail: Detail| {
+            let mut world = world.clone().with_detail(detail);
+            let (mut hpa, mut seen) =
+                (Hpa::new(HpaConfig { sync_period_s, ..HpaConfig::default() }).unwrap(), Seen::default());
+            run_episode(&mut world, &mut hpa, Seed::root(5), &mut seen);
+            (world, seen.0)
+        };
+        let (whole, pods) = run(Detail::All);
+        assert!(whole.record().scale_events.len() > 5, "{name}");
+        assert!(whole.record().intervals.iter().all(|interval| interval.latency.is_some()), "{name}");
+        let mut without = whole.record().clone();
+        for interval in &mut without.intervals {
+            (interval.latency, interval.histogram) = (None, LogHistogram::new());
+        }
+        for detail in [Detail::NoResponseTimes, Detail::ResourceMetrics] {
+            let (world, seen) = run(detail);
+            assert_eq!(*world.record(), without, "{name}, {detail:?}");
+            assert!(seen == pods, "{name}, {detail:?}, every {sync_period_s} s");
+            let history = if detail == Detail::ResourceMetrics { &[] } else { whole.observe().history };
+            assert_eq!(world.observe().history, history, "{name}, {detail:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_asked_for_on_the_way_holds_from_the_next_episode_on() {
+    let [_, fluid] = both("match-day");
+    let hold = Decision::hold(Reason::rule("hold"));
+    let cadence = Cadence::every(INTERVAL);
+    let mut world = Simulator::new(fluid, Duration::from_secs(600)).unwrap();
+    world.reset(Seed::root(5), cadence);
+    for (next, empty) in [(Detail::ResourceMetrics, false), (Detail::All, true), (Detail::All, false)] {
+        world = world.with_detail(next);
+        world.step(hold).unwrap();
+        assert_eq!(world.observe().history.is_empty(), empty, "{next:?}");
+        world.reset(Seed::root(5), cadence);
+    }
+}
+
+/// Scrapes rarer and more often than the engine's steps are long, under both kinds of dispatch.
+#[test]
+fn a_flow_stays_as_it_is_to_the_last_bit() {
+    let line = |(dispatch, scrape_interval_s): (Dispatch, u32)| {
+        let mut config = Scenario::builtin("match-day").unwrap().config().clone();
+        config.engine = Engine::Fluid;
+        (config.service.dispatch, config.metrics.scrape_interval_s) = (dispatch, scrape_interval_s);
+        let scenario = Arc::new(config.check("golden", Path::new("")).unwrap());
+        let mut world = Simulator::new(scenario, HOUR).unwrap();
+        let mut hpa = Hpa::new(HpaConfig::default()).unwrap();
+        run_episode(&mut world, &mut hpa, Seed::root(9), &mut ());
+        let (record, last) = (world.record(), world.observe().history.last().unwrap().clone());
+        let latency = record.latency_histogram();
+        format!(
+            "{dispatch}, every {scrape_interval_s} s: {:?} {:?} {last:?}\n",
+            record.totals,
+            latency.mean()
+        )
+    };
+    let dispatches = [Dispatch::Random, Dispatch::LeastOutstanding];
+    let lines: String =
+        dispatches.into_iter().flat_map(|dispatch| [(dispatch, 15), (dispatch, 2)]).map(line).collect();
+    if std::env::var_os("AUTOSCALE_REWRITE_GOLDEN").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/flows.txt");
+        std::fs::write(path, &lines).unwrap();
+    }
+    assert_eq!(
+        lines,
+        include_str!("golden/flows.txt"),
+        "if the engine changed on purpose, rewrite: AUTOSCALE_REWRITE_GOLDEN=1"
+    );
 }
 
 #[test]

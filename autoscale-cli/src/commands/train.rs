@@ -237,8 +237,10 @@ fn drive<L: Trainable>(
     if let (None, Some(from)) = (state, &settings.from) {
         begin_with(&mut learner, from, settings)?;
     }
-    let world = Arc::new(scenario.on(Branch::Train));
-    let tasks = (0..settings.algorithm.num_envs()).map(|_| task(settings, &world));
+    let training = Arc::new(scenario.on(Branch::Train));
+    // Copied, for it takes long to prepare.
+    let world = Simulator::new(Arc::clone(&training), training.training_episode())?;
+    let tasks = (0..settings.algorithm.num_envs()).map(|_| task(settings, &training, world.clone()));
     let tasks = tasks.collect::<Result<Vec<SimTask>>>()?;
     let mut watch = Watch::new(folder, settings, scenario, state, reporting)?;
     if state.is_none() {
@@ -252,14 +254,14 @@ fn drive<L: Trainable>(
     Ok(Some(Checkpoint::load(&folder.file(MODEL))?))
 }
 
-/// A world for the learner.
-fn task(settings: &Settings, world: &Arc<Scenario>) -> Result<SimTask> {
+/// A world of the scenario for the learner.
+fn task(settings: &Settings, scenario: &Scenario, world: Simulator) -> Result<SimTask> {
     let task = EncodedTask::new(
-        Simulator::new(Arc::clone(world), world.training_episode())?,
+        world,
         settings.base_policy()?,
         settings.action_space.clone(),
-        world.weights(),
-        world.control_interval(),
+        scenario.weights(),
+        scenario.control_interval(),
         settings.reward_scale,
     );
     Ok(if settings.privileged > 0 { task.with_foresight() } else { task })

@@ -15,7 +15,7 @@ use autoscale_eval::scores::{Scores, episode_return};
 use autoscale_eval::suite::{Contender, run_suite};
 use autoscale_eval::tune::{Halving, front};
 use autoscale_policies::hpa::Behavior;
-use autoscale_sim::engine::Simulator;
+use autoscale_sim::engine::{Detail, Simulator};
 use autoscale_sim::scenario::Scenario;
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -32,6 +32,8 @@ const PEAK: f64 = 13.0;
 const FINALISTS: usize = 15;
 /// How many of the first half of the search the second half is drawn around.
 const PARENTS: usize = 5;
+/// How both are searched.
+const HALVING: Halving = Halving::BROAD;
 /// How much cheaper the grid may be, as a share of the cost.
 const SLACK: f64 = 0.01;
 
@@ -71,8 +73,8 @@ struct Setup<'a> {
 pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     let scenario = settings::world(&args.world)?;
     // Half for candidates at random, half for what lies around the best of them.
-    let halving = Halving::within(args.budget / 2).map_err(|_| {
-        anyhow!("--budget: {} is not allowed; expected at least {}", args.budget, 2 * Halving::LEAST)
+    let drawn = HALVING.within(args.budget / 2).map_err(|_| {
+        anyhow!("--budget: {} is not allowed; expected at least {}", args.budget, 2 * HALVING.least())
     })?;
     let root = Seed::root(args.seed);
     let replace = if args.force { Replace::Allow } else { Replace::Refuse };
@@ -87,15 +89,15 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     let mut fresh = || space.draw(peak, &mut draw);
     let standard = space.standard();
     let mut candidates = vec![standard.clone()];
-    candidates.extend((1..halving.candidates()).map(|_| fresh()));
+    candidates.extend((1..drawn).map(|_| fresh()));
 
     let train = Arc::new(settings::on_engine(scenario.on(Branch::Train), args.engine)?);
     let bar = progress::bar(args.budget, "search", args.output);
     let search =
-        |rules: &[Rule]| Halving::search(rules, |rules, episodes| costs(&train, rules, root, episodes, &bar));
+        |rules: &[Rule]| HALVING.search(rules, |rules, episodes| costs(&train, rules, root, episodes, &bar));
     let first: Vec<Rule> = search(&candidates).into_iter().take(PARENTS).map(|(rule, _)| rule).collect();
     let mut mixing = root.child("mix").stream();
-    let around = (first.len()..halving.candidates() as usize).map(|k| {
+    let around = (first.len()..drawn as usize).map(|k| {
         let (parent, other) = (&first[k % first.len()], &first[k / first.len() % first.len()]);
         let other = if k % 2 == 0 { other.clone() } else { fresh() };
         space.mixed(parent, &other, &mut mixing)
@@ -103,8 +105,8 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     let second: Vec<Rule> = around.collect();
     let found = search(&[first, second].concat());
     bar.finish_and_clear();
-    let bar = progress::bar(Halving::cost(grid.len() as u64), "grid", args.output);
-    let plain = Halving::search(&grid, |rules, episodes| costs(&train, rules, root, episodes, &bar));
+    let bar = progress::bar(HALVING.cost(grid.len() as u64), "grid", args.output);
+    let plain = HALVING.search(&grid, |rules, episodes| costs(&train, rules, root, episodes, &bar));
     bar.finish_and_clear();
 
     let of = |origin, rules: Vec<(Rule, f64)>| {
@@ -119,7 +121,7 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     print(args, &judged)?;
     let label = format!("tune-{}-{}", args.policy, scenario.name());
     let folder = RunFolder::create(args.out.as_deref(), &label, replace)?;
-    write(args, &folder, &scenario, halving, &judged)?;
+    write(args, &folder, &scenario, drawn, &judged)?;
     let winner = winner(&judged).context("a search has candidates")?;
     let best_of_grid = judged.iter().find(|j| j.origin == Origin::Grid);
     if let Some(plain) = best_of_grid.filter(|plain| plain.cost < winner.cost * (1.0 - SLACK)) {
@@ -173,11 +175,18 @@ fn costs(
         bar.inc(1);
         -episode_return(episode, &scenario.weights())
     };
-    episodes_of(scenario, rules, &seeds, keep)
+    let world = world(scenario).with_detail(Detail::NoResponseTimes);
+    episodes_of(&world, scenario, rules, &seeds, keep)
+}
+
+/// A world of training episodes, to be copied for each of them: a flow takes long to prepare.
+fn world(scenario: &Arc<Scenario>) -> Simulator {
+    Simulator::new(Arc::clone(scenario), scenario.training_episode()).expect("its engine was checked")
 }
 
 /// What `keep` keeps of each rule's episodes.
 fn episodes_of<T: Send>(
+    world: &Simulator,
     scenario: &Arc<Scenario>,
     rules: &[Rule],
     seeds: &[Seed],
@@ -188,9 +197,6 @@ fn episodes_of<T: Send>(
         Contender::new("candidate", move |_| rule.make(scenario).expect("what is drawn is in range"))
     };
     let contenders: Vec<Contender<'_>> = rules.iter().map(contender).collect();
-    // Copied for each episode: a flow takes long to prepare.
-    let world =
-        Simulator::new(Arc::clone(scenario), scenario.training_episode()).expect("its engine was checked");
     let policies = run_suite(&contenders, || world.clone(), seeds, keep);
     policies.into_iter().map(|policy| policy.episodes).collect()
 }
@@ -213,7 +219,7 @@ fn judge(
         bar.inc(1);
         Scores::of(episode, &scenario.weights())
     };
-    let scores = episodes_of(&scenario, &rules, &seeds, keep);
+    let scores = episodes_of(&world(&scenario), &scenario, &rules, &seeds, keep);
     bar.finish_and_clear();
     let mut judged: Vec<Judged> = finalists
         .into_iter()
@@ -244,7 +250,7 @@ fn write(
     args: &TuneArgs,
     folder: &RunFolder,
     scenario: &Scenario,
-    halving: Halving,
+    candidates: u64,
     judged: &[Judged],
 ) -> Result<()> {
     let mut csv = csv::Writer::from_writer(Vec::new());
@@ -282,7 +288,7 @@ fn write(
     let setup = Setup {
         policy: args.policy.to_string(),
         budget: args.budget,
-        candidates: halving.candidates(),
+        candidates,
         validation_seeds: args.validation_seeds,
         scenario: &scenario.to_toml(),
     };

@@ -24,6 +24,8 @@ pub(super) struct Life {
     created: f64,
     pub(super) started: f64,
     pub(super) ready: f64,
+    /// The first whole second in which it is.
+    pub(super) ready_second: u32,
     /// Whole seconds from and until when requests arrive.
     pub(super) serves: u32,
     pub(super) stops: u32,
@@ -142,7 +144,7 @@ impl FluidPods {
             let long_ago = -INITIAL_POD_AGE_S;
             let life = &mut pod.life;
             (life.created, life.started, life.ready) = (long_ago, long_ago, long_ago);
-            life.serves = 0;
+            (life.ready_second, life.serves) = (0, 0);
         }
     }
 
@@ -178,6 +180,7 @@ impl FluidPods {
             created,
             started,
             ready,
+            ready_second: ready.ceil() as u32,
             serves: (ready + self.model.startup.endpoint_delay_s).ceil() as u32,
             stops: u32::MAX,
             deleted: None,
@@ -215,8 +218,8 @@ impl FluidPods {
     /// The next second after `now` in which something changes that is counted or served.
     pub(super) fn next_change(&self, now: u32) -> u32 {
         let times = self.pods.iter().flat_map(|pod| {
-            let Life { ready, serves, stops, gone, .. } = pod.life;
-            [ready.ceil() as u32, serves, stops, gone]
+            let Life { ready_second, serves, stops, gone, .. } = pod.life;
+            [ready_second, serves, stops, gone]
         });
         times.filter(|&at| at > now).min().unwrap_or(u32::MAX)
     }
@@ -240,19 +243,22 @@ impl FluidPods {
 
     /// Prometheus scrapes the pods that are due in these seconds.
     pub(super) fn scrape(&mut self, seconds: Range<u32>, station: &FluidStation) {
-        for second in seconds {
-            let (due, draws) = (second % self.scrape_interval, u64::from(second));
-            let scraped = |pod: &&mut FluidPod| pod.scrape_phase == due && pod.life.serves_at(second);
-            for pod in self.pods.iter_mut().filter(scraped) {
-                let mut own = pod.glances.nth(draws).stream();
-                let rounding = own.random();
-                let u = match self.pooling {
-                    Pooling::Apart => own.random(),
-                    // Who looks at one queue in the same second sees the same.
-                    Pooling::Together => self.seed.child("common-glance").nth(draws).stream().random(),
-                };
-                pod.gauges = station.glance(u, rounding);
-            }
+        let interval = self.scrape_interval;
+        let first = seconds.start % interval;
+        for pod in &mut self.pods {
+            let wait = (pod.scrape_phase + interval - first) % interval;
+            let mut due = (seconds.start + wait..seconds.end).step_by(interval as usize);
+            // What an earlier scrape has shown is forgotten by the next.
+            let Some(second) = due.rfind(|&second| pod.life.serves_at(second)) else { continue };
+            let draws = u64::from(second);
+            let mut own = pod.glances.nth(draws).stream();
+            let rounding = own.random();
+            let u = match self.pooling {
+                Pooling::Apart => own.random(),
+                // Who looks at one queue in the same second sees the same.
+                Pooling::Together => self.seed.child("common-glance").nth(draws).stream().random(),
+            };
+            pod.gauges = station.glance(u, rounding);
         }
     }
 

@@ -4,20 +4,23 @@
 use super::flow::FluidFlow;
 use super::model::FluidModel;
 use super::pods::{FluidPod, Life};
-use crate::probe::Aggregates;
-use crate::prometheus::{Bucket, EDGE_INTERVALS, histogram_quantile};
+use crate::engine::Detail;
+use crate::probe::{Aggregates, summarize_buckets};
+use crate::prometheus::{Bucket, EDGE_INTERVALS};
 use crate::scenario::MetricsConfig;
 use autoscale_core::measurement::LatencySummary;
 use autoscale_core::units::RequestRate;
 use std::time::Duration;
 
-// Columns: counters of a pod since the world's beginning, its mean number of requests, and its histogram's buckets.
-const RECEIVED: usize = 0;
-const REFUSED: usize = 1;
-const ABANDONED: usize = 2;
-const ANSWERED_S: usize = 3;
-const CPU: usize = 4;
-const IN_FLIGHT: usize = 5;
+// Columns: CPU of a pod since the world's beginning and its mean number of requests, which its usage is made of; other
+// counters since the beginning, and its histogram's buckets.
+const CPU: usize = 0;
+const IN_FLIGHT: usize = 1;
+const USAGE: usize = 2;
+const RECEIVED: usize = USAGE;
+const REFUSED: usize = 3;
+const ABANDONED: usize = 4;
+const ANSWERED_S: usize = 5;
 const BUCKETS: usize = 6;
 
 /// A ring of rows, one a second.
@@ -40,8 +43,9 @@ pub(super) struct Scraper {
 
 impl Scraper {
     /// `reach` is how many seconds back anybody else looks.
-    pub(super) fn new(config: &MetricsConfig, reach: u32) -> Self {
-        let columns = BUCKETS + config.latency_buckets_ms.len() + 1;
+    pub(super) fn new(config: &MetricsConfig, reach: u32, detail: Detail) -> Self {
+        let buckets = config.latency_buckets_ms.len() + 1;
+        let columns = if detail == Detail::ResourceMetrics { USAGE } else { BUCKETS + buckets };
         let capacity = reach.max(config.rate_window_s + config.scrape_interval_s) + 2;
         Self {
             interval: config.scrape_interval_s,
@@ -70,19 +74,10 @@ impl Scraper {
     ) {
         self.before.copy_from_slice(&self.current);
         if pods > 0.0 {
-            let row = &mut self.current;
-            let buckets = row.len() - 1;
-            row[BUCKETS..].fill(0.0);
-            flow.add_buckets(model, &mut row[BUCKETS..buckets]);
-            row[buckets] = flow.answered(model);
-            for (value, before) in row[BUCKETS..].iter_mut().zip(&self.before[BUCKETS..]) {
-                *value = *value / pods + before;
+            self.current[CPU] += cpu_s / pods;
+            if self.columns > USAGE {
+                self.count(flow, model, pods);
             }
-            row[RECEIVED] += flow.arrived / pods;
-            row[REFUSED] += flow.refused / pods;
-            row[ABANDONED] += flow.timed_out(model) / pods;
-            row[ANSWERED_S] += flow.answered_s(model) / pods;
-            row[CPU] += cpu_s / pods;
         }
         let per_pod = if pods > 0.0 { 1.0 / pods } else { 0.0 };
         self.current[IN_FLIGHT] = in_flight * per_pod;
@@ -95,6 +90,22 @@ impl Scraper {
             }
         }
         self.now += seconds;
+    }
+
+    /// Adds what flowed to the counters of a pod.
+    fn count(&mut self, flow: &FluidFlow, model: &FluidModel, pods: f64) {
+        let row = &mut self.current;
+        let buckets = row.len() - 1;
+        row[BUCKETS..].fill(0.0);
+        flow.add_buckets(model, &mut row[BUCKETS..buckets]);
+        row[buckets] = flow.answered(model);
+        for (value, before) in row[BUCKETS..].iter_mut().zip(&self.before[BUCKETS..]) {
+            *value = *value / pods + before;
+        }
+        row[RECEIVED] += flow.arrived / pods;
+        row[REFUSED] += flow.refused / pods;
+        row[ABANDONED] += flow.timed_out(model) / pods;
+        row[ANSWERED_S] += flow.answered_s(model) / pods;
     }
 
     fn slot(&self, second: u32) -> usize {
@@ -154,7 +165,7 @@ impl Scraper {
     fn scrapes(&self, pod: &FluidPod) -> Option<Scrapes> {
         let (interval, phase) = (self.interval, pod.scrape_phase);
         let last = self.now.min(pod.life.gone - 1);
-        let first = (self.now + 1).saturating_sub(self.window).max(pod.life.ready.ceil().max(1.0) as u32);
+        let first = (self.now + 1).saturating_sub(self.window).max(pod.life.ready_second.max(1));
         let newest = last.checked_sub((last + interval - phase) % interval)?;
         let oldest = first + (phase + interval - first % interval) % interval;
         (oldest <= newest).then_some(Scrapes { oldest, newest })
@@ -192,17 +203,7 @@ impl Scraper {
             .zip(&answer[BUCKETS..])
             .map(|(upper_bound, &count)| Bucket { upper_bound, count })
             .collect();
-        let quantile = |q: f64| {
-            let seconds = histogram_quantile(q, buckets.clone()).filter(|s| s.is_finite());
-            Duration::from_secs_f64(seconds.unwrap_or(0.0).max(0.0))
-        };
-        Some(LatencySummary {
-            mean: Duration::from_secs_f64((answer[ANSWERED_S] / count).max(0.0)),
-            p50: quantile(0.5),
-            p90: quantile(0.9),
-            p95: quantile(0.95),
-            p99: quantile(0.99),
-        })
+        Some(summarize_buckets(answer[ANSWERED_S] / count, buckets))
     }
 }
 

@@ -14,6 +14,8 @@ const RIPPLE: f64 = 1e-3;
 const SHORTEST_STEP: f64 = 0.5;
 /// From twice as many workers on, states of one queue are taken together.
 const FINE_WORKERS: usize = 64;
+/// Where TR-BDF2 has its middle, as a share of the step: both of its halves then have the same matrix.
+const GAMMA: f64 = 2.0 - std::f64::consts::SQRT_2;
 /// Standard deviations after which the normal distribution is over.
 const TAIL: f64 = 6.0;
 
@@ -45,16 +47,24 @@ pub(super) struct Glance {
     pub(super) queued: f64,
 }
 
+/// A state during a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Row {
+    /// Rates of births and deaths.
+    up: f64,
+    down: f64,
+    /// Share of the arrivals that gets in, and that gets a worker in time.
+    admitted: f64,
+    served: f64,
+    /// Of I − a L, factorised.
+    factor: f64,
+    pivot: f64,
+}
+
 /// Room for a step, for the states from `low` on.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Work {
-    up: Vec<f64>,
-    down: Vec<f64>,
-    /// Share of the arrivals that gets in, and that gets a worker in time.
-    admitted: Vec<f64>,
-    served: Vec<f64>,
-    factor: Vec<f64>,
-    pivot: Vec<f64>,
+    rows: Vec<Row>,
     half: Vec<f64>,
     next: Vec<f64>,
 }
@@ -220,11 +230,12 @@ impl FluidStation {
         let end = self.states.len();
         let (mut low, mut high) = (self.low.saturating_sub(4), (self.high + 4).min(end));
         loop {
-            self.transitions(model, arrivals, low, high);
+            let a = if self.edged { h } else { GAMMA / 2.0 * h };
+            self.transitions(model, arrivals, a, low, high);
             if self.edged {
-                self.work.backward_euler(&self.states[low..high], h);
+                self.work.backward_euler(&self.states[low..high], a);
             } else {
-                self.work.tr_bdf2(&self.states[low..high], h);
+                self.work.tr_bdf2(&self.states[low..high], a);
             }
             let next = &self.work.next;
             let below = low > 0 && next[0].abs() > NEGLIGIBLE;
@@ -255,7 +266,7 @@ impl FluidStation {
         for k in low..high {
             let mean = positive(self.states[k], self.work.next[k - low]) / all;
             self.states[k] = self.work.next[k - low];
-            let (admitted, served) = (self.work.admitted[k - low], self.work.served[k - low]);
+            let Row { admitted, served, .. } = self.work.rows[k - low];
             let seen = rate * h * mean;
             let x = (k * self.width) as f64;
             refused += seen * (1.0 - admitted);
@@ -326,62 +337,59 @@ impl FluidStation {
         }
     }
 
-    /// Rates of births and deaths in each state.
-    fn transitions(&mut self, model: &FluidModel, arrivals: f64, low: usize, high: usize) {
-        let mut work = std::mem::take(&mut self.work);
-        for v in [&mut work.up, &mut work.down, &mut work.admitted, &mut work.served] {
-            v.clear();
-        }
-        let width = self.width as f64;
+    /// Rates of births and deaths in each state, L, and I − a L, factorised. All in one loop: each pivot waits for the
+    /// division before it, and the rates are computed meanwhile.
+    fn transitions(&mut self, model: &FluidModel, arrivals: f64, a: f64, low: usize, high: usize) {
+        let mut rows = std::mem::take(&mut self.work.rows);
+        rows.clear();
+        // Of a power of two, so that a product is the quotient to the last bit.
+        let narrow = 1.0 / self.width as f64;
         let full = self.workers * model.service_rate;
         let places = model.places as f64 * f64::from(self.pods.get()) / self.queues;
         let scatter = (full * (model.cv2 - 1.0) / 2.0).max(-arrivals).max(-0.999 * full);
+        let mut below = Row::default();
         for k in low..high {
             let x = (k * self.width) as f64;
             let waiting = x - self.workers;
             let free =
-                if waiting < 0.0 { 1.0 } else { ((places - waiting - self.doomed) / width).clamp(0.0, 1.0) };
+                if waiting < 0.0 { 1.0 } else { ((places - waiting - self.doomed) * narrow).clamp(0.0, 1.0) };
             let served = if free > 0.0 { self.served(model, waiting + 1.0) } else { 0.0 };
-            work.admitted.push(free);
-            work.served.push(served);
             let more = if waiting > 0.0 { scatter } else { 0.0 };
             let born = (arrivals * free * served + more).max(0.0);
             let died = model.service_rate * x.min(self.workers) + more;
-            // Drift and variance of single requests, in steps of `width`.
-            let (spread, drift) = ((born + died) / (2.0 * width * width), (born - died) / (2.0 * width));
+            // Drift and variance of single requests, in steps of the width.
+            let (spread, drift) = ((born + died) * (0.5 * narrow * narrow), (born - died) * (0.5 * narrow));
             let (up, down) = match (spread + drift, spread - drift) {
                 (up, down) if up < 0.0 => (0.0, down - up),
                 (up, down) if down < 0.0 => (up - down, 0.0),
                 both => both,
             };
-            work.up.push(if k + 1 < high { up } else { 0.0 });
-            work.down.push(if k > low { down } else { 0.0 });
+            let (up, down) = (if k + 1 < high { up } else { 0.0 }, if k > low { down } else { 0.0 });
+            let factor = -a * below.up * below.pivot;
+            let pivot = 1.0 / (1.0 + a * (up + down) + factor * a * down);
+            below = Row { up, down, admitted: free, served, factor, pivot };
+            rows.push(below);
         }
-        self.work = work;
+        self.work.rows = rows;
     }
 }
 
 impl Work {
-    /// Advances `before` by `h` into `next`.
-    fn tr_bdf2(&mut self, before: &[f64], h: f64) {
-        let gamma = 2.0 - std::f64::consts::SQRT_2;
-        let n = before.len();
-        // I − γ/2 h L serves both stages, factorised once.
-        let a = gamma / 2.0 * h;
-        self.factorise(n, a);
+    /// Advances `before` by the step h into `next`, for which I − γ/2 h L was factorised.
+    fn tr_bdf2(&mut self, before: &[f64], a: f64) {
         // The trapezoidal rule to γh …
         self.half.clear();
-        for x in 0..n {
-            let from_below = if x > 0 { self.up[x - 1] * before[x - 1] } else { 0.0 };
-            let from_above = if x + 1 < n { self.down[x + 1] * before[x + 1] } else { 0.0 };
-            self.half
-                .push(before[x] + a * (from_below + from_above - (self.up[x] + self.down[x]) * before[x]));
+        let mut from_below = 0.0;
+        for (x, (row, p)) in self.rows.iter().zip(before).enumerate() {
+            let from_above = self.rows.get(x + 1).map_or(0.0, |above| above.down * before[x + 1]);
+            self.half.push(p + a * (from_below + from_above - (row.up + row.down) * p));
+            from_below = row.up * p;
         }
         let mut half = std::mem::take(&mut self.half);
         self.solve(&mut half, a);
         // … and the second-order backward formula to h.
-        let weight = 1.0 / (gamma * (2.0 - gamma));
-        let past = (1.0 - gamma) * (1.0 - gamma) * weight;
+        let weight = 1.0 / (GAMMA * (2.0 - GAMMA));
+        let past = (1.0 - GAMMA) * (1.0 - GAMMA) * weight;
         self.next.clear();
         self.next.extend(half.iter().zip(before).map(|(half, before)| weight * half - past * before));
         let mut next = std::mem::take(&mut self.next);
@@ -389,9 +397,8 @@ impl Work {
         (self.half, self.next) = (half, next);
     }
 
-    /// Advances `before` by `h` into `next` with first-order accuracy, never below zero.
+    /// Advances `before` by the step h into `next` with first-order accuracy, never below zero; I − h L was factorised.
     fn backward_euler(&mut self, before: &[f64], h: f64) {
-        self.factorise(before.len(), h);
         let mut next = std::mem::take(&mut self.next);
         next.clear();
         next.extend_from_slice(before);
@@ -399,32 +406,17 @@ impl Work {
         self.next = next;
     }
 
-    /// Prepares [`Self::solve`] for n states.
-    fn factorise(&mut self, n: usize, a: f64) {
-        self.factor.clear();
-        self.pivot.clear();
-        for x in 0..n {
-            let diagonal = 1.0 + a * (self.up[x] + self.down[x]);
-            if x == 0 {
-                self.factor.push(0.0);
-                self.pivot.push(1.0 / diagonal);
-            } else {
-                let factor = -a * self.up[x - 1] * self.pivot[x - 1];
-                self.factor.push(factor);
-                self.pivot.push(1.0 / (diagonal + factor * a * self.down[x]));
-            }
-        }
-    }
-
     /// Solves (I − a L) v = v in place.
     fn solve(&self, v: &mut [f64], a: f64) {
-        for x in 1..v.len() {
-            v[x] -= self.factor[x] * v[x - 1];
+        let mut below = 0.0;
+        for (v, row) in v.iter_mut().zip(&self.rows) {
+            *v -= row.factor * below;
+            below = *v;
         }
-        let n = v.len();
-        v[n - 1] *= self.pivot[n - 1];
-        for x in (0..n - 1).rev() {
-            v[x] = (v[x] + a * self.down[x + 1] * v[x + 1]) * self.pivot[x];
+        let (mut above, mut from_above) = (0.0, 0.0);
+        for (v, row) in v.iter_mut().zip(&self.rows).rev() {
+            *v = (*v + from_above * above) * row.pivot;
+            (above, from_above) = (*v, a * row.down);
         }
     }
 }

@@ -5,6 +5,7 @@ use super::model::FluidModel;
 use super::pods::FluidPods;
 use super::scrape::Scraper;
 use super::station::FluidStation;
+use crate::engine::Detail;
 use crate::episode::{Episode, Truth, mib};
 use crate::probe::MetricsServer;
 use crate::scenario::{Engine, Scenario};
@@ -31,7 +32,8 @@ const LAST_SERVICES: f64 = 3.0;
 pub struct FluidWorld {
     episode: Episode,
     model: Arc<FluidModel>,
-    rates: Vec<RequestRate>,
+    /// Shared by all copies of an episode.
+    rates: Arc<[RequestRate]>,
     pods: FluidPods,
     station: FluidStation,
     /// Of a step, and of the interval so far.
@@ -44,6 +46,9 @@ pub struct FluidWorld {
     counted: RequestCounts,
     metrics_server: MetricsServer,
     scraper: Scraper,
+    detail: Detail,
+    /// From the next reset on.
+    next_detail: Detail,
 }
 
 /// Expected numbers of requests by how they end.
@@ -88,7 +93,7 @@ impl FluidWorld {
         let model = Arc::new(FluidModel::new(&scenario)?);
         let (config, seed) = (scenario.config(), Seed::root(0));
         let mut world = Self {
-            rates: Vec::new(),
+            rates: Arc::new([]),
             pods: FluidPods::new(seed, config),
             station: FluidStation::new(&model, Replicas::ZERO),
             step: FluidFlow::new(&model),
@@ -98,12 +103,21 @@ impl FluidWorld {
             sums: Sums::default(),
             counted: RequestCounts::default(),
             metrics_server: MetricsServer::new(&config.metrics, seed),
-            scraper: Scraper::new(&config.metrics, 0),
+            scraper: Scraper::new(&config.metrics, 0, Detail::All),
+            detail: Detail::All,
+            next_detail: Detail::All,
             episode: Episode::new(scenario, length),
             model,
         };
         world.reset(seed, world.episode.own_cadence());
         Ok(world)
+    }
+
+    /// Leaves out, from the next reset on, what nobody looks at.
+    #[must_use]
+    pub fn with_detail(mut self, detail: Detail) -> Self {
+        self.next_detail = detail;
+        self
     }
 
     /// The scenario that it simulates, as written; an episode's own constants may vary.
@@ -142,7 +156,9 @@ impl FluidWorld {
             let cpu_s = self.step.busy_s * cores;
             let in_system = self.station.in_system();
             self.scraper.passed(seconds as u32, &self.step, &self.model, serving, cpu_s, in_system);
-            self.pods.scrape(at + 1..at + 1 + seconds as u32, &self.station);
+            if self.detail != Detail::ResourceMetrics {
+                self.pods.scrape(at + 1..at + 1 + seconds as u32, &self.station);
+            }
             at += seconds as u32;
             self.interval.add(&self.step);
         }
@@ -185,10 +201,12 @@ impl FluidWorld {
     /// Closes a control interval: one measurement, and within the episode one record.
     fn end_interval(&mut self) {
         let now = self.episode.clock;
-        self.episode.show_pods(self.pods.statuses(now), self.metrics_server);
-        let seen = self.scraper.aggregates(self.pods.scraped());
         let replicas = self.pods.counts(self.episode.spec, now);
-        self.episode.measured(&seen, replicas);
+        if self.detail != Detail::ResourceMetrics {
+            self.episode.show_pods(self.pods.statuses(now), self.metrics_server);
+            let seen = self.scraper.aggregates(self.pods.scraped());
+            self.episode.measured(&seen, replicas);
+        }
         if now > self.episode.warmup() {
             let truth = self.truth();
             self.episode.happened(truth, replicas);
@@ -203,10 +221,13 @@ impl FluidWorld {
         let all = self.sums.counts();
         let before = std::mem::replace(&mut self.counted, all);
         let mut histogram = LogHistogram::new();
-        let latency = self.interval.distribution(&self.model).map(|(summary, below)| {
-            histogram.record_expected(&self.model.grid, &below);
-            summary
-        });
+        let latency = match self.detail {
+            Detail::NoResponseTimes | Detail::ResourceMetrics => None,
+            Detail::All => self.interval.distribution(&self.model).map(|(summary, below)| {
+                histogram.record_expected(&self.model.grid, &below);
+                summary
+            }),
+        };
         let requests = RequestCounts {
             arrived: all.arrived - before.arrived,
             in_time: all.in_time - before.in_time,
@@ -259,7 +280,9 @@ impl Environment for FluidWorld {
         self.metrics_server = MetricsServer::new(&config.metrics, seed);
         // Metrics are read once the pods have changed or an interval is over, of samples up to two periods old.
         let kubelet = 2 * config.metrics.kubelet_period_s.ceil() as u32;
-        self.scraper = Scraper::new(&config.metrics, config.episode.control_interval_s + kubelet);
+        let reach = config.episode.control_interval_s + kubelet;
+        self.detail = self.next_detail;
+        self.scraper = Scraper::new(&config.metrics, reach, self.detail);
         self.pods = FluidPods::new(seed, config);
         self.pods.start(self.episode.spec);
         self.station = FluidStation::new(&self.model, self.pods.serving(0));

@@ -6,7 +6,7 @@
 
 use crate::pod::Pod;
 use crate::prometheus::{HistogramSeries, LOOKBACK_DELTA, Millis, OutOfOrder, Series};
-use crate::prometheus::{histogram_quantile, rate, sum_by_le};
+use crate::prometheus::{rate, sum_by_le};
 use crate::scenario::MetricsConfig;
 use autoscale_core::measurement::LatencySummary;
 use autoscale_core::seed::Stream;
@@ -257,19 +257,6 @@ impl Prometheus {
     ) -> Option<LatencySummary> {
         let buckets = sum_by_le(pods.flat_map(|pod| pod.answered.rates(at, self.window)));
         let count = buckets.last()?.count;
-        if count <= 0.0 {
-            return None;
-        }
-        let quantile = |q: f64| {
-            let seconds = histogram_quantile(q, buckets.clone()).filter(|s| s.is_finite());
-            Duration::from_secs_f64(seconds.unwrap_or(0.0).max(0.0))
-        };
-        Some(LatencySummary {
-            mean: Duration::from_secs_f64((answered_s / count).max(0.0)),
-            p50: quantile(0.5),
-            p90: quantile(0.9),
-            p95: quantile(0.95),
-            p99: quantile(0.99),
-        })
+        (count > 0.0).then(|| super::summarize_buckets(answered_s / count, buckets))
     }
 }

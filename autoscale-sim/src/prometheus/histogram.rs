@@ -33,6 +33,18 @@ pub struct Bucket {
 /// The result is NaN when the +Inf bucket is absent or the only one, when nothing was observed, when `q` is NaN,
 /// and for `q` = 0 with an empty lowest bucket of positive bound; it is −∞ for `q` below 0 and +∞ above 1.
 pub fn histogram_quantile(q: f64, buckets: Vec<Bucket>) -> Option<f64> {
+    quantile(q, &monotone(buckets))
+}
+
+/// Buckets by rising bound, whose counts do not fall.
+pub(crate) fn monotone(buckets: Vec<Bucket>) -> Vec<Bucket> {
+    let mut buckets = sum_by_le(buckets);
+    make_monotone(&mut buckets);
+    buckets
+}
+
+/// [`histogram_quantile`] of buckets that are [`monotone`].
+pub(crate) fn quantile(q: f64, buckets: &[Bucket]) -> Option<f64> {
     if buckets.is_empty() {
         return None;
     }
@@ -42,9 +54,7 @@ pub fn histogram_quantile(q: f64, buckets: Vec<Bucket>) -> Option<f64> {
     if !(0.0..=1.0).contains(&q) {
         return Some(if q < 0.0 { f64::NEG_INFINITY } else { f64::INFINITY });
     }
-    let mut buckets = sum_by_le(buckets);
-    make_monotone(&mut buckets);
-    let [finite @ .., Bucket { upper_bound: f64::INFINITY, count: total }] = buckets.as_slice() else {
+    let [finite @ .., Bucket { upper_bound: f64::INFINITY, count: total }] = buckets else {
         return Some(f64::NAN);
     };
     let Some(highest) = finite.last() else { return Some(f64::NAN) };

@@ -34,6 +34,7 @@ mod rate;
 mod series;
 
 pub use histogram::{Bucket, DEFAULT_BUCKETS, HistogramSeries, histogram_quantile, sum_by_le};
+pub(crate) use histogram::{monotone, quantile};
 pub(crate) use rate::EDGE_INTERVALS;
 pub use rate::{increase, irate, rate};
 pub use series::{LOOKBACK_DELTA, Millis, OutOfOrder, Series};

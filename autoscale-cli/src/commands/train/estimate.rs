@@ -6,10 +6,11 @@ use autoscale_sim::scenario::{Engine, Scenario};
 use std::fmt;
 use std::time::Duration;
 
-/// Measured in processor time of a shared 2-core machine, in seconds: a request; a control interval of a flow; a step of a
-/// learner; the metrics of a control interval.
+/// Measured in processor time of a shared 2-core machine, in seconds: a request; a control interval of a flow, and of
+/// one that shows no more than an HPA looks at; a step of a learner; the metrics of a control interval.
 const REQUEST_S: f64 = 1.0 / 12e6;
 const FLOW_INTERVAL_S: f64 = 1.6e-5;
+const BARE_FLOW_INTERVAL_S: f64 = 4.6e-6;
 const LEARNER_S: f64 = 1.3e-4;
 const METRICS_S: f64 = 1.4e-4;
 /// Episodes run side by side on so many cores; a learner needs one.
@@ -30,8 +31,11 @@ impl Estimate {
     pub(super) fn of(settings: &Settings, scenario: &Scenario) -> Self {
         let (training, evaluation) = (scenario.training_episode(), scenario.evaluation_episode());
         let by_requests = |length| episode(scenario, Engine::Request, length);
-        let searched = episode(scenario, arena::searched(scenario).config().engine, training);
-        let hpas = arena::HPA_SEARCH as f64 * searched;
+        let searched = match arena::searched(scenario).config().engine {
+            Engine::Request => by_requests(training),
+            Engine::Fluid => intervals(scenario, training) * BARE_FLOW_INTERVAL_S / CORES,
+        };
+        let hpas = arena::hpa_search() as f64 * searched;
         let has_own = settings.base == Base::TunedHpa && settings.from.is_none();
         let steps = intervals(scenario, training);
         let candidates = settings.episodes / settings.validate_every + 1;
