@@ -327,17 +327,16 @@ mod tests {
     #[test]
     fn rivals_are_found_on_what_episodes_cost() {
         let root = Seed::root(1);
-        let small =
-            "[episode]\ntraining_s = 300\nevaluation_s = 300\n[load]\nkind = \"constant\"\nrps = 60\n";
-        let small = Scenario::from_toml(&format!("name = \"small\"\npreset = \"fast\"\n{small}"), "small");
-        let small = Arc::new(small.expect("valid").on(Branch::Train));
+        let mut short = Scenario::builtin("step").expect("built in").config().clone();
+        short.episode.training_s = 300;
+        let by_requests = short.check("short", Path::new("")).expect("valid").on(Branch::Train);
         let flow = searched(&Scenario::builtin("match-day").expect("built in"));
         let hpas = WINDOWS.map(|window| {
             let mut config = HpaConfig::default();
             config.behavior.scale_down.stabilization_window_seconds = window;
             Hpa::new(config).expect("in range")
         });
-        for scenario in [flow, small] {
+        for scenario in [flow, Arc::new(by_requests)] {
             let bar = ProgressBar::hidden();
             let training = Training::of(&scenario, root, hpas[0].cadence());
             let costs = training.costs(&hpas, 0..SEARCH_EPISODES, &bar);

@@ -71,8 +71,9 @@ impl Plane {
         let (_, address) = config.split_once("https://").unwrap();
         let (address, _) = address.split_once('"').unwrap();
         output(Command::new("kill").args(["-9", process.trim()]));
-        let is_free = || std::net::TcpListener::bind(address).is_ok();
-        while !is_free() {
+        let begun = std::time::Instant::now();
+        while std::net::TcpListener::bind(address).is_err() {
+            assert!(begun.elapsed() < PATIENCE, "the API server does not let go of {address}");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
