@@ -226,11 +226,11 @@ fn start_due<T: Task + Send>(
     seeds: &(impl Fn(u64) -> Seed + Sync),
     stepping: Stepping,
 ) {
-    let mut due: Vec<&mut Slot<T>> = slots.iter_mut().filter(|slot| slot.due).collect();
-    let start = |slot: &mut &mut Slot<T>| slot.start(seeds(slot.episode));
+    let due: Vec<&mut Slot<T>> = slots.iter_mut().filter(|slot| slot.due).collect();
+    let start = |slot: &mut Slot<T>| slot.start(seeds(slot.episode));
     match stepping {
-        Stepping::Parallel if due.len() > 1 => due.par_iter_mut().for_each(start),
-        _ => due.iter_mut().for_each(start),
+        Stepping::Parallel if due.len() > 1 => due.into_par_iter().for_each(start),
+        _ => due.into_iter().for_each(start),
     }
 }
 

@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("|---|---|---|---|---|---|---|");
     for name in Scenario::builtin_names() {
         let scenario = Scenario::builtin(name).ok_or("built in")?;
-        let costs = costs(Arc::new(scenario.on(Branch::Train).with_engine(Engine::Fluid)?))?;
+        let costs = costs(&Arc::new(scenario.on(Branch::Train).with_engine(Engine::Fluid)?))?;
         let found: Vec<(usize, usize)> =
             (0..SEARCHES).map(|k| (whole(&costs, k), halving(&costs, k))).collect();
         // Judged on the episodes of the next search, which this one has not seen.
@@ -95,7 +95,7 @@ fn in_two_steps(find: impl Fn(&[usize]) -> (usize, f64)) -> usize {
 }
 
 /// Runs every HPA on the episodes of all searches.
-fn costs(scenario: Arc<Scenario>) -> Result<Costs, Box<dyn Error>> {
+fn costs(scenario: &Arc<Scenario>) -> Result<Costs, Box<dyn Error>> {
     let weights = scenario.weights();
     let mut hpas = Vec::new();
     for window in WINDOWS {
@@ -105,7 +105,7 @@ fn costs(scenario: Arc<Scenario>) -> Result<Costs, Box<dyn Error>> {
             hpas.push(Hpa::new(config)?);
         }
     }
-    let world = Simulator::new(Arc::clone(&scenario), scenario.training_episode())?
+    let world = Simulator::new(Arc::clone(scenario), scenario.training_episode())?
         .with_detail(Detail::ResourceMetrics);
     let cost = |episode: &EpisodeRecord| -episode_return(episode, &weights);
     let mut costs: Costs = vec![Vec::new(); hpas.len()];

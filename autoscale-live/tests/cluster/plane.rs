@@ -71,10 +71,12 @@ impl Plane {
         let (_, address) = config.split_once("https://").unwrap();
         let (address, _) = address.split_once('"').unwrap();
         output(Command::new("kill").args(["-9", process.trim()]));
-        let begun = std::time::Instant::now();
+        let pause = Duration::from_millis(10);
+        let mut looks = PATIENCE.as_millis() / pause.as_millis();
         while std::net::TcpListener::bind(address).is_err() {
-            assert!(begun.elapsed() < PATIENCE, "the API server does not let go of {address}");
-            std::thread::sleep(Duration::from_millis(10));
+            assert!(looks > 0, "the API server does not let go of {address}");
+            looks -= 1;
+            std::thread::sleep(pause);
         }
     }
 
