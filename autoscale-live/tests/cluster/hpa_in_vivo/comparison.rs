@@ -189,18 +189,9 @@ pub(super) struct Verdict {
     pub(super) syncs: usize,
     /// Of these, how many agree on the pods of a moment before or after only, or by a clock that is a little off.
     pub(super) excused: usize,
-    /// Looks beside these that nothing was heard of before the next one, and that should have been heard of.
-    pub(super) unheard: usize,
     pub(super) differences: Vec<String>,
     /// How often the emulated one decided by which rule.
     pub(super) rules: BTreeMap<&'static str, usize>,
-}
-
-impl Verdict {
-    fn followed(&mut self, way: &Way) {
-        self.syncs += 1;
-        *self.rules.entry(way.rule).or_default() += 1;
-    }
 }
 
 /// The ways without repetitions, not too many.
@@ -226,23 +217,13 @@ pub(super) fn compare(history: &History, syncs: &[Sync], hpa: Hpa) -> Verdict {
             let each = |world| ways.iter().map(move |way| way.look(sync, now, spec, world));
             worlds.iter().flat_map(each).collect::<Vec<_>>()
         };
-        let shown = history.status_at(next.at);
-        let real = shown.map(|(_, status)| Outcome::in_cluster(history.counts_at(next.at).spec, status));
-        let is_real = |outcome: &Outcome| real.as_ref() == Some(outcome);
+        let status = history.status_at(next.at).expect("the HPA shows something after a look");
+        let real = Outcome::in_cluster(history.counts_at(next.at).spec, status);
+        let is_real = |outcome: &Outcome| *outcome == real;
         let fitting = |looks: Vec<(Way, Outcome)>| {
             distinct(looks.into_iter().filter(|(_, outcome)| is_real(outcome)).map(|(way, _)| way))
         };
-        let all = looks(sync.at, &worlds);
-        let mut fit = fitting(all.clone());
-        if shown.is_none_or(|(seen, _)| *seen < sync.at) {
-            // Nothing is written where nothing changes, and what is may be heard of too late: all ways are still open.
-            match fit.first() {
-                None => verdict.unheard += 1,
-                Some(way) => verdict.followed(way),
-            }
-            ways = distinct(fit.into_iter().chain(all.into_iter().map(|(way, _)| way)));
-            continue;
-        }
+        let mut fit = fitting(looks(sync.at, &worlds));
         let as_recorded = looks(sync.at, &worlds[..1]);
         let agrees = as_recorded.iter().any(|(_, outcome)| is_real(outcome));
         if fit.is_empty() {
@@ -259,7 +240,8 @@ pub(super) fn compare(history: &History, syncs: &[Sync], hpa: Hpa) -> Verdict {
         } else if !agrees {
             verdict.excused += 1;
         }
-        verdict.followed(&fit[0]);
+        verdict.syncs += 1;
+        *verdict.rules.entry(fit[0].rule).or_default() += 1;
         ways = fit;
     }
     verdict

@@ -52,9 +52,9 @@ impl History {
         last_at(&self.counts, at).copied().unwrap_or_default()
     }
 
-    /// What its HPA showed, and since when.
-    pub(super) fn status_at(&self, at: Timestamp) -> Option<&(Timestamp, HorizontalPodAutoscalerStatus)> {
-        self.statuses.iter().rev().find(|(seen, _)| *seen <= at)
+    /// What its HPA showed.
+    pub(super) fn status_at(&self, at: Timestamp) -> Option<&HorizontalPodAutoscalerStatus> {
+        last_at(&self.statuses, at)
     }
 
     /// When pods changed, or how many of them are counted, within `reach` of that moment.
